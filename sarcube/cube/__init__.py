@@ -1,1 +1,1 @@
-"""TODO."""
+"""From items to a cube and back: grid, masked reads, tracks, geometry, storage."""
