@@ -101,6 +101,8 @@ def _utc(moment: Moment) -> datetime:
             moment = datetime.fromisoformat(moment)
         except ValueError as error:
             raise InputError(f'a time must be ISO 8601, such as "2022-02-25T01:39Z", not {moment!r}') from error
+    if not isinstance(moment, datetime):
+        raise InputError(f"a time must be an ISO 8601 string or a datetime, not {moment!r}")
     if moment.tzinfo is None:
         return moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC)
