@@ -1,1 +1,1 @@
-"""TODO."""
+"""From an inventory of landslides to labelled windows."""
