@@ -1,0 +1,96 @@
+"""What every model that judges windows has in common."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sarcube.errors import InputError
+from sarcube.models.spec import ModelSpec
+
+BATCH = 16
+"""Windows in one forward pass: what fits a core's cache, 2.6 times faster on 64 x 64 x 4 windows than 256 of them."""
+
+
+class WindowClassifier(nn.Module):
+    """Base of the models that give each window one logit; a subclass defines `logits`.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        Setting it also sets the normalisation that the model applies to its input.
+    history : list of dict
+        One entry per epoch of the training that made it; empty otherwise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.empty(0), persistent=False)  # the spec keeps them, not the weights
+        self.register_buffer("std", torch.empty(0), persistent=False)
+        self.spec = spec
+        self.history: list[dict[str, float]] = []
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model expects and where it comes from."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        bands = len(spec.bands)
+        self.mean = torch.tensor(spec.mean or (0.0,) * bands).reshape(1, bands, 1, 1).to(self.mean.device)
+        self.std = torch.tensor(spec.std or (1.0,) * bands).reshape(1, bands, 1, 1).to(self.std.device)
+
+    def logits(self, windows: Tensor) -> Tensor:
+        """Normalised windows (n, band, size, size) to logits (n,)."""
+        raise NotImplementedError
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Windows (n, band, size, size) in the spec's unit to logits (n,)."""
+        return self.logits((windows - self.mean) / self.std)
+
+    def probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probability of a landslide in each window.
+
+        Windows go through the network in batches of one fixed size, the last one filled up: kernels round differently
+        for other sizes, so that a window's probability would depend on its company.
+
+        Parameters
+        ----------
+        windows : (n, band, size, size) float32 array
+            In the unit of `spec.radiometry`, without NaN, bands as in `spec.bands`.
+
+        Returns
+        -------
+        (n,) float32 array
+
+        Raises
+        ------
+        InputError
+            If the shape is not that of the spec's windows.
+        """
+        windows = np.asarray(windows, np.float32)
+        expected = (len(self.spec.bands), self.spec.window_size, self.spec.window_size)
+        if windows.ndim != 4 or windows.shape[1:] != expected:
+            raise InputError(f"windows must have the shape (n, {', '.join(map(str, expected))}), not {windows.shape}")
+        was_training = self.training
+        if was_training:
+            self.eval()
+        result = np.empty(len(windows), np.float32)
+        try:
+            with torch.inference_mode():
+                for start in range(0, len(windows), BATCH):
+                    batch = windows[start : start + BATCH]
+                    count = len(batch)
+                    if count < BATCH:
+                        batch = np.concatenate([batch, np.zeros((BATCH - count, *expected), np.float32)])
+                    logits = self(torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self.mean.device))
+                    result[start : start + count] = torch.sigmoid(logits)[:count].cpu().numpy()
+        finally:
+            if was_training:
+                self.train()
+        return result

@@ -1,0 +1,105 @@
+"""What a model expects and where it comes from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
+
+from sarcube.errors import InputError
+
+BANDS = {2: ("vv_post", "vv_diff"), 4: ("vv_post", "vh_post", "vv_diff", "vh_diff")}
+"""The papers' bands by their number: VV alone, VV and VH."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model expects of its input, and where it comes from.
+
+    Parameters
+    ----------
+    architecture : str
+        Name in `sarcube.models.ARCHITECTURES`.
+    bands : tuple of str
+        Bands of the stack, in the order of the model's input.
+    window_size : int
+        Pixels along a side of a window.
+    options : mapping
+        What the architecture is built with, such as filters and dropout.
+    radiometry : str
+        Radiometry and unit of the input that it was trained on.
+    mean, std : tuple of float, optional
+        Per band, in the input's unit: the model itself subtracts and divides. Without them the input is used as it is.
+    threshold : float
+        Probability from which a window counts as a landslide.
+    trained_on : str
+        Events, or a simulation, that the weights come from.
+    simulated_only : bool
+        No real landslide was seen in training.
+    licence : str
+        Licence of the weights, as an SPDX identifier.
+    card : str
+        What else a user should know: intended use, limits.
+    """
+
+    architecture: str
+    bands: tuple[str, ...]
+    window_size: int = 64
+    options: Mapping[str, float] = field(default_factory=dict)
+    radiometry: str = "gamma0 RTC, dB"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    threshold: float = 0.5
+    trained_on: str = "nothing: fresh weights"
+    simulated_only: bool = False
+    licence: str = ""
+    card: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bands", tuple(self.bands))
+        object.__setattr__(self, "options", dict(self.options))
+        if not self.bands or len(set(self.bands)) != len(self.bands):
+            raise InputError(f"a model needs at least one band and none twice, not {self.bands}")
+        if not isinstance(self.window_size, int) or not 8 <= self.window_size <= 1024:
+            raise InputError(f"the window size must be from 8 to 1024 pixels, not {self.window_size!r}")
+        if (self.mean is None) != (self.std is None):
+            raise InputError("a normalisation needs both the mean and the standard deviation of every band")
+        if self.mean is not None and self.std is not None:
+            object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
+            object.__setattr__(self, "std", tuple(float(v) for v in self.std))
+            values = (*self.mean, *self.std)
+            if len(self.mean) != len(self.bands) or len(self.std) != len(self.bands):
+                raise InputError(
+                    f"the normalisation must have one mean and one std for each of {len(self.bands)} bands"
+                )
+            if not all(isfinite(v) for v in values) or min(self.std) <= 0:
+                raise InputError(f"the normalisation must be finite with std > 0, not {self.mean} and {self.std}")
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"the threshold must be a probability, not {self.threshold}")
+
+    def to_json(self) -> str:
+        """Write the spec as JSON, keys in order, so that equal specs give equal text."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "ModelSpec":
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        InputError
+            If it is not the JSON of a spec.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"the model's description is not JSON: {error}") from error
+        known = {f.name for f in fields(cls)}
+        if not isinstance(values, dict) or not {"architecture", "bands"} <= set(values) <= known:
+            raise InputError(
+                "the model's description must be a JSON object with architecture and bands, and no keys other than "
+                f"{', '.join(sorted(known))}"
+            )
+        try:
+            return cls(**values)
+        except (TypeError, AttributeError) as error:
+            raise InputError(f"the model's description holds a value of the wrong type: {error}") from error

@@ -1,0 +1,160 @@
+"""Models on disk: weights as safetensors, with the spec in the file's metadata. Weights are data, never code."""
+
+import copy
+import hashlib
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from sarcube.atomic import replacing
+from sarcube.errors import InputError, ReadError
+from sarcube.models import build
+from sarcube.models.classifier import WindowClassifier
+from sarcube.models.spec import ModelSpec
+
+SPEC_KEY = "sarcube_model_spec"
+HASH_KEY = "sarcube_model_hash"
+
+
+def save_model(model: WindowClassifier, path: str | Path) -> Path:
+    """Write weights and spec to a safetensors file, whole or not at all.
+
+    Parameters
+    ----------
+    model : WindowClassifier
+    path : str or Path
+        Should end in ``.safetensors``.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another one.
+    StoreError
+        If it cannot be written.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f'weights are written as .safetensors, not "{path.name}"')
+    data = save(_tensors(model), {SPEC_KEY: model.spec.to_json(), HASH_KEY: model_hash(model)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+def load_model(name_or_path: str | Path) -> WindowClassifier:
+    """Read a model that `save_model` wrote, or one that comes with the package.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A ``.safetensors`` file, or the bare name of a packaged model, such as "cnn-vv-vh".
+
+    Returns
+    -------
+    WindowClassifier
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    ReadError
+        If the file is not there, is not safetensors, carries no spec, or its tensors are not those that the spec
+        asks for.
+    InputError
+        If no packaged model has that name, or the spec names an architecture that does not exist.
+    """
+    path = _resolve(name_or_path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if SPEC_KEY not in metadata:
+                raise ReadError(
+                    f'"{path}" does not say what model it is: it lacks the metadata "{SPEC_KEY}"; '
+                    "write weights with sarcube.save_model"
+                )
+            spec = ModelSpec.from_json(metadata[SPEC_KEY])
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+            _check_shapes(spec, shapes, path)
+            tensors = {key: file.get_tensor(key) for key in shapes}
+    except (SafetensorError, OSError) as error:
+        if isinstance(error, ReadError):
+            raise
+        raise ReadError(f'"{path}" is not a readable safetensors file: {error}') from error
+    model = build(spec)
+    model.load_state_dict(tensors)
+    if HASH_KEY in metadata and metadata[HASH_KEY] != model_hash(model):
+        raise ReadError(f'the weights in "{path}" were changed after they were saved: their hash does not match')
+    return model.eval()
+
+
+def packaged_models() -> list[str]:
+    """Names of the models that come with the package."""
+    folder = resources.files("sarcube.models") / "pretrained"
+    if not folder.is_dir():
+        return []
+    return sorted(
+        file.name.removesuffix(".safetensors") for file in folder.iterdir() if file.name.endswith(".safetensors")
+    )
+
+
+def model_hash(model: WindowClassifier) -> str:
+    """SHA-256, in hexadecimal, over everything that decides a detection and its provenance: spec and weights.
+
+    It does not depend on the file, the device or the memory layout.
+    """
+    digest = hashlib.sha256(model.spec.to_json().encode())
+    for name, tensor in sorted(_tensors(model).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def frozen_copy(model: WindowClassifier) -> WindowClassifier:
+    """Copy a model for inference: later training of the original does not reach it, and threads may share it."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def _tensors(model: WindowClassifier) -> dict[str, torch.Tensor]:
+    return {
+        name: tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format).clone()
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def _resolve(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix or len(path.parts) > 1:
+        if not path.is_file():
+            raise ReadError(f'there is no model file at "{path}"')
+        return path
+    names = packaged_models()
+    if str(name_or_path) not in names:
+        raise InputError(
+            f'no packaged model is called "{name_or_path}"; there are: {", ".join(names) or "none"}. '
+            "A file is named with its suffix .safetensors"
+        )
+    return Path(str(resources.files("sarcube.models") / "pretrained" / f"{name_or_path}.safetensors"))
+
+
+def _check_shapes(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], path: Path) -> None:
+    with torch.device("meta"):  # shapes alone: a file may claim sizes that would not fit into memory
+        expected = {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
+    missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
+    if missing or extra:
+        raise ReadError(
+            f'"{path}" does not hold the weights of a {spec.architecture}: '
+            f"missing {', '.join(missing) or 'nothing'}; unexpected {', '.join(extra) or 'nothing'}"
+        )
+    for name, shape in expected.items():
+        if shapes[name] != shape:
+            raise ReadError(
+                f'"{path}": the tensor {name} has the shape {shapes[name]}, but a {spec.architecture} with options '
+                f"{dict(spec.options)} and bands {spec.bands} needs {shape}"
+            )
