@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     # name: module that holds it
     "Event": "sarcube.events",
+    "read_event": "sarcube.events",
     "SarcubeError": "sarcube.errors",
     "search": "sarcube.acquisition.catalog",
     "availability": "sarcube.acquisition.availability",
@@ -32,6 +33,7 @@ _PUBLIC = {
     "score_windows": "sarcube.detection.scores",
     "detect": "sarcube.detection.detect",
     "write_detections": "sarcube.detection.export",
+    "map_landslides": "sarcube.mapping",
     "evaluate": "sarcube.evaluation",
     "plot_event": "sarcube.plotting",
     "simulate": "sarcube.synthetic.event",

@@ -1,7 +1,9 @@
 """An event: a place and a moment, and the windows of time before and after it."""
 
+import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeAlias
 
 from sarcube.errors import InputError
@@ -75,6 +77,28 @@ class Event:
     def post_window(self, days: float) -> tuple[datetime, datetime]:
         """Return start (exclusive) and end (inclusive) of the `days` after the event, UTC."""
         return self.first_after, self.first_after + timedelta(days=_positive(days, "post_days"))
+
+
+def read_event(path: str | Path) -> Event:
+    """Read an event from a TOML file: `name`, `bbox` and `time`, or `pre_end` and `post_start`, as `Event` takes them.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or not TOML, or does not describe an event.
+    """
+    try:
+        fields = tomllib.loads(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"cannot read an event from {path}: {error}") from error
+    known = {"name", "bbox", "time", "pre_end", "post_start"}
+    unknown = sorted(set(fields) - known - {"simulated"})
+    if unknown or not {"name", "bbox"} <= set(fields):
+        raise InputError(
+            f"{path} must hold name and bbox, and time or pre_end and post_start"
+            + (f"; unknown: {', '.join(unknown)}" if unknown else "")
+        )
+    return Event(**{key: value for key, value in fields.items() if key in known})
 
 
 def _positive(days: float, name: str) -> float:

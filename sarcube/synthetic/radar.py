@@ -23,7 +23,7 @@ Field = NDArray[np.float32]
 class Look:
     """One track's view of a landscape: arrays in the order of its look lines, ready for `receive`.
 
-    toward (y, x): slope toward the sensor, radians; azimuth: radians from grid north, to the sensor; mask (y, x): codes.
+    toward (y, x): slope toward the sensor, radians; azimuth: from grid north, to the sensor; mask (y, x): codes.
     """
 
     slant_cell: Field
