@@ -148,7 +148,8 @@ def test_event_outside_the_cube(event_folder, cube, tmp_path):
     west, south, east, north = event.bbox
     away = tmp_path / "away.toml"
     away.write_text(
-        f'name = "away"\nbbox = [{west + 1}, {south + 1}, {east + 1}, {north + 1}]\ntime = {event.first_after.isoformat()}\n'
+        f'name = "away"\nbbox = [{west + 1}, {south + 1}, {east + 1}, {north + 1}]\n'
+        f"time = {event.first_after.isoformat()}\n"
     )
     code, said = _run("detect", cube, away, tmp_path / "map")
     assert code == 3
@@ -173,7 +174,7 @@ def test_missing_dem_and_broken_file(event_folder, tmp_path):
     code, said = _run("build", copy, tmp_path / "b.zarr", "--event", event)
     assert code == 4
     assert victim.parent.name in said.replace("\n", "")
-    with pytest.raises(sc.SarcubeError, match="not complete|never completed|incomplete"):
+    with pytest.raises(sc.SarcubeError, match=r"not complete|never completed|incomplete"):
         sc.open_cube(tmp_path / "b.zarr")
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pystac
 import pytest
 import rasterio
 import xarray as xr
@@ -104,3 +105,27 @@ def test_four_places_are_one_pass(items):
     cube = sc.load(one_day, resolution=300)
     assert cube.sizes["time"] == 1
     assert len(cube.item_ids.values[0].split(",")) == 4
+
+
+@pytest.mark.parametrize("moment", ["2023-12-05", "2024-09-20"])  # full extents; ragged ones among the dates before
+def test_the_demos_detector_where_nothing_slid(items, moment, tmp_path):
+    """Every detection here is a false alarm. The model knows simulated events only, and 10 m, not 30 m resampled."""
+    flagged, scored = 0, 0
+    for place in PLACES:
+        here = of_place(items, place)
+        event = sc.Event(f"{place}, nothing slid", bbox=tuple(here[0].bbox), time=moment)
+        cube = sc.load(
+            sc.search(event, catalog=pystac.ItemCollection(here), post_days=24), bbox=event.bbox, resolution=10
+        )
+        sc.write_cube(cube, tmp_path / f"{place}.zarr")
+        cube = sc.open_cube(tmp_path / f"{place}.zarr")
+        result = sc.map_landslides(cube, event, tmp_path / place, model=sc.load_model("cnn-vv-vh"), post_days=24)
+        scores = result.scores["A137"].to_numpy()
+        assert np.isfinite(scores).mean() > 0.9
+        flagged += int((scores >= sc.load_model("cnn-vv-vh").spec.threshold).sum())
+        scored += int(np.isfinite(scores).sum())
+        stack = sc.composite(cube, event, track="A137", pre_days=60, post_days=24)
+        assert abs(float(stack.sel(band="vv_diff").median())) < 3
+        assert not cube.attrs.get("simulated")
+    print(f"\nCalifornia, {moment}, nothing slid: {flagged} of {scored} windows flagged ({flagged / scored:.1%})")
+    assert scored > 200
