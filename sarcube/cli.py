@@ -65,7 +65,7 @@ def demo(
             folder, seed=seed, size_km=size_km, keep=keep, progress=progress, stage=_computing
         )
     table = Table(title=f"SIMULATED event {simulation.event.name}: {simulation.slides} landslides, not a measurement")
-    for column in ("track", "windows", "positive", "F1", "precision", "recall", "AUPRC", "boxes", "area found"):
+    for column in ("track", "windows", "slides in", "F1", "prec.", "rec.", "AUPRC", "boxes", "area found"):
         table.add_column(column, justify="left" if column == "track" else "right")
     for name, w in result.windows.items():
         b = result.boxes[name]

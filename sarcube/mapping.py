@@ -177,7 +177,7 @@ def _record(
         record["tracks"][name] = {
             "dates_pre": stack.attrs["dates_pre"],
             "dates_post": stack.attrs["dates_post"],
-            "windows": int(score.notna().sum()),
+            "windows": int(score.count()),
             "boxes": len(frame),
             **({"all_windows": asdict(windows[name]), "all_boxes": asdict(boxes[name])} if name in windows else {}),
         }
