@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyproj
-import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.io import MemoryFile
 from rasterio.warp import transform_geom
 
 from sarcube.cube.look import pixel_centres
@@ -170,26 +170,27 @@ def write_catalog(folder: Path, items: Sequence[Path], *, description: str) -> P
 
 def write_raster(path: Path, values: Field, geobox: GeoBox, *, nodata: float, **tags: str) -> None:
     """Write one band as a Cloud Optimized GeoTIFF, deflated, tiles of 512, with overviews."""
-    with rasterio.open(
-        path,
-        "w",
-        driver="COG",
-        width=geobox.shape[1],
-        height=geobox.shape[0],
-        count=1,
-        dtype="float32",
-        crs=str(geobox.crs),
-        transform=geobox.affine,
-        nodata=nodata,
-        compress="deflate",
-        level=1,
-        predictor="FLOATING_POINT",
-        blocksize=512,
-        num_threads=2,
-        overview_resampling="average",
-    ) as target:
-        target.write(values, 1)
-        target.update_tags(SIMULATED="yes, by sarcube; not a measurement", **tags)
+    # Through memory: a short write to a full disk is then Python's error, which GDAL may only log.
+    with MemoryFile() as memory:
+        with memory.open(
+            driver="COG",
+            width=geobox.shape[1],
+            height=geobox.shape[0],
+            count=1,
+            dtype="float32",
+            crs=str(geobox.crs),
+            transform=geobox.affine,
+            nodata=nodata,
+            compress="deflate",
+            level=1,
+            predictor="FLOATING_POINT",
+            blocksize=512,
+            num_threads=2,
+            overview_resampling="average",
+        ) as target:
+            target.write(values, 1)
+            target.update_tags(SIMULATED="yes, by sarcube; not a measurement", **tags)
+        path.write_bytes(memory.getbuffer())
 
 
 def _write_item(folder: Path, acquisition: Acquisition, scene: _Scene) -> Path:

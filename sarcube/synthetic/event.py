@@ -10,6 +10,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pyogrio
+import pyogrio.errors
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -105,7 +106,7 @@ def simulate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _simulate(folder, seed, size_km, pre_dates, post_dates, landslides, tuple(flaws), progress)
-    except OSError as error:
+    except (OSError, pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError) as error:
         raise StoreError(f"cannot write the simulated event to {folder}: {error}; is the disk full?") from error
 
 
