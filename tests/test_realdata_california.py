@@ -114,17 +114,15 @@ def test_the_demos_detector_where_nothing_slid(items, moment, tmp_path):
     for place in PLACES:
         here = of_place(items, place)
         event = sc.Event(f"{place}, nothing slid", bbox=tuple(here[0].bbox), time=moment)
-        cube = sc.load(
-            sc.search(event, catalog=pystac.ItemCollection(here), post_days=24), bbox=event.bbox, resolution=10
-        )
+        cube = sc.load(sc.search(event, catalog=pystac.ItemCollection(here), post_days=24), resolution=10)
         sc.write_cube(cube, tmp_path / f"{place}.zarr")
         cube = sc.open_cube(tmp_path / f"{place}.zarr")
         result = sc.map_landslides(cube, event, tmp_path / place, model=sc.load_model("cnn-vv-vh"), post_days=24)
         scores = result.scores["A137"].to_numpy()
-        assert np.isfinite(scores).mean() > 0.9
+        assert np.isfinite(scores).all()
         flagged += int((scores >= sc.load_model("cnn-vv-vh").spec.threshold).sum())
         scored += int(np.isfinite(scores).sum())
-        stack = sc.composite(cube, event, track="A137", pre_days=60, post_days=24)
+        stack = sc.composite(cube, event, track="A137", post_days=24).compute()
         assert abs(float(stack.sel(band="vv_diff").median())) < 3
         assert not cube.attrs.get("simulated")
     print(f"\nCalifornia, {moment}, nothing slid: {flagged} of {scored} windows flagged ({flagged / scored:.1%})")
