@@ -119,4 +119,5 @@ def snow_line(seed: int, day: int, relief: Relief, scenario: Scenario) -> Field 
     line = np.quantile(relief.elevation[::8, ::8], rng.uniform(0.75, 0.98))
     above = relief.elevation - line + 80 * smooth_field(rng, shape, 120 / pixel)
     cover = ndimage.gaussian_filter((above > 0).astype(np.float32), 1.0)
-    return (-rng.uniform(3, 8) * cover).astype(np.float32)
+    loss: Field = (-rng.uniform(3, 8) * cover).astype(np.float32)
+    return loss
