@@ -4,7 +4,8 @@
 
 Events are simulated from fresh random seeds, which are in the file. Nothing here was measured on a real event.
 The logistic regression and the gradient boosting learn from the CNN's own training events, by statistics of their
-windows; these are simulated on the first run (about a quarter of a minute each) and kept in --work.
+windows; on the first run these 92 events are simulated (about a quarter of a minute each) and the statistics kept in
+--work. A folder that examples/train_demo_model.py worked in does as well.
 """
 
 import argparse
@@ -57,9 +58,11 @@ def statistics_of_events(seeds: range, work: Path, stride: int) -> tuple[np.ndar
     for seed in seeds:
         kept = work / f"statistics-{seed}-{stride}.npz"
         if not kept.exists():
-            patches = event_patches(seed, work, stride=stride)
-            parts = np.array_split(patches.images, 8)
-            table = np.concatenate([window_statistics(part) for part in parts])
+            # Patches take 164 MB an event: those of an earlier training are read, new ones are not kept.
+            there = (work / f"patches-{seed}-{stride}.npz").exists()
+            with tempfile.TemporaryDirectory() as folder:
+                patches = event_patches(seed, work if there else Path(folder), stride=stride)
+            table = np.concatenate([window_statistics(part) for part in np.array_split(patches.images, 8)])
             np.savez(kept, table=table, labels=patches.labels)
         with np.load(kept) as arrays:
             features.append(arrays["table"])

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import sarcube as sc
 from sarcube.cli import app, main
+from sarcube.demo import run_demo
 from sarcube.synthetic.archive import FLAWS
 
 
@@ -247,3 +248,19 @@ def test_every_public_name_is_there():
     with pytest.raises(AttributeError, match="attribute nothing"):
         sc.nothing  # noqa: B018
     assert Path(sc.__file__).with_name("py.typed").exists()
+
+
+def test_the_demo_keeps_what_it_is_asked_to_keep_and_can_run_again(tmp_path):
+    told = []
+    for _ in range(2):
+        simulation, result = run_demo(
+            tmp_path / "map", seed=31, size_km=3, progress=lambda what, done, total: told.append((done, total))
+        )
+        assert not simulation.folder.exists()
+    assert told[-1][0] == told[-1][1]
+    _, kept = run_demo(tmp_path / "map", seed=31, size_km=3, keep=tmp_path / "kept")
+    assert sc.open_cube(tmp_path / "kept" / "cube.zarr").attrs["simulated"]
+    assert (tmp_path / "kept" / "inventory.gpkg").exists()
+    assert kept.windows == result.windows
+    with pytest.raises(sc.SarcubeError, match="already holds something"):
+        run_demo(tmp_path / "map", keep=tmp_path / "kept")

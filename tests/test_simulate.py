@@ -11,6 +11,7 @@ import rasterio
 
 import sarcube as sc
 from sarcube.sar import look_geometry
+from sarcube.synthetic import training_set
 from sarcube.synthetic.archive import FLAWS, NODATA
 
 SETTINGS = {"seed": 21, "size_km": 2.5, "pre_dates": 7, "post_dates": 2}
@@ -138,3 +139,16 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     with pytest.raises(sc.SarcubeError, match="already holds something"):
         sc.simulate(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_patches_of_an_event_are_kept_and_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_set, "SIZE_KM", 3.0)
+    first = training_set.event_patches(9, tmp_path, stride=64)
+    assert 0 < first.labels.sum() < len(first)
+    assert [p.name for p in tmp_path.iterdir()] == ["patches-9-64.npz"]
+    again = training_set.event_patches(9, tmp_path, stride=64)
+    np.testing.assert_array_equal(first.images, again.images)
+    assert first.bands == again.bands
+    seeds = {*training_set.TRAINING_SEEDS} | {*training_set.VALIDATION_SEEDS}
+    assert len(seeds) == len(training_set.TRAINING_SEEDS) + len(training_set.VALIDATION_SEEDS)
+    assert max(seeds) < training_set.FRESH_SEEDS_FROM
