@@ -22,6 +22,10 @@ CARD = (
     "and is a start for training on real inventories; what it says of a real event has not been measured."
 )
 
+# Learning rate, epochs, seed of each phase. Two of the papers' three rates: the smaller one settles what the larger one
+# found, twice. The weights are saved after every phase.
+SCHEDULE = ((1e-3, 6, 0), (1e-4, 2, 0), (1e-3, 3, 1), (1e-4, 3, 1))
+
 
 def thinned(patches: Patches, background: float, seed: int) -> Patches:
     """Keep every landslide patch and `background` times as many others, drawn at random: memory is bounded."""
@@ -37,7 +41,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--filters", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=6, help="at the larger rate; a third as many at the smaller")
+    parser.add_argument("--start", type=Path, help="go on from weights that an interrupted run saved")
+    parser.add_argument("--skip", type=int, default=0, help="phases of the schedule that --start has behind it")
     parser.add_argument("--background", type=float, default=2.5, help="background patches per landslide patch")
     parser.add_argument("--events", type=int, default=len(TRAINING_SEEDS))
     args = parser.parse_args()
@@ -56,10 +61,9 @@ def main() -> None:
             print(f"{time.perf_counter() - start:6.0f} s  {name} event {seed}: {parts[-1]}", flush=True)
         sets[name] = concatenate_patches(parts)
         print(f"{name}: {sets[name]}", flush=True)
-    model = sc.models.cnn(in_channels=4, filters=args.filters)
-    # Two rates of the papers' three: the smaller one settles what the larger one found.
-    for rate, epochs in ((1e-3, args.epochs), (1e-4, max(1, args.epochs // 3))):
-        config = sc.TrainConfig(epochs=epochs, batch_size=128, learning_rate=rate, max_background_ratio=None)
+    model = sc.load_model(args.start) if args.start else sc.models.cnn(in_channels=4, filters=args.filters)
+    for rate, epochs, seed in SCHEDULE[args.skip :]:
+        config = sc.TrainConfig(epochs=epochs, batch_size=128, learning_rate=rate, max_background_ratio=None, seed=seed)
         model = sc.train(
             sets["training"],
             sets["validation"],
