@@ -76,7 +76,7 @@ def test_simulated_beside_measured(simulated):
         print(f"{key:44s}" + "".join(f"{column[key]:13.2f}" for column in columns.values()))
     measured = [c for name, c in columns.items() if not name.startswith("simulated")]
     for key, (low, high) in REAL.items():
-        assert all(low - 0.5 <= c[key] <= high + 0.5 for c in measured), key
+        assert all(low - 0.01 <= c[key] <= high + 0.01 for c in measured), key
 
 
 def _measured(place):

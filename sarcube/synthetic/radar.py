@@ -2,7 +2,7 @@
 
 Pixels at the same range of one look line arrive together. A terrain-flattened product gives each of them the power that
 arrived over the area that sent it (Small 2011, IEEE TGRS 49), so foreslopes share few values, layover mixes slopes, and
-shadow holds noise alone. Section 4 of the package's geometry notes relates this to other normalisations.
+shadow holds noise alone.
 """
 
 import math

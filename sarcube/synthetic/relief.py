@@ -37,8 +37,8 @@ class Relief:
 def carve_relief(seed: int, shape: tuple[int, int], *, resolution: float, steepness: float) -> Relief:
     """Carve a landscape of the given `steepness`, the slope in degrees that half of its hillsides exceed.
 
-    Linear implicit stream-power erosion (Braun & Willett 2013, Geomorphology 180) of a rough surface under uniform
-    uplift, talus at 42 degrees, valley floors filled, a fractal detail of a few metres below 40 m.
+    Linear implicit stream-power erosion (Braun & Willett 2013, Geomorphology 180) of a rough surface under
+    uneven uplift, talus at 42 degrees, valley floors filled, a fractal detail of a few metres below 40 m.
     """
     rng = stream(seed, "relief")
     factor = int(CARVING / resolution)
