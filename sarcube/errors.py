@@ -1,5 +1,7 @@
 """What can go wrong, as types: every message says what was expected, what came and what to do."""
 
+from typing import Any
+
 
 class SarcubeError(Exception):
     """Base of all errors that sarcube raises on purpose; `exit_code` is what the command line returns for it."""
@@ -44,9 +46,24 @@ class AreaError(SarcubeError, ValueError):
 
 
 class ReadError(SarcubeError, OSError):
-    """A file is missing, broken or not what its name or item says."""
+    """A file is missing, broken or not what its name or item says.
+
+    `kind` is why, in one word: "not_found", "forbidden", "throttled", "no_connection", "damaged" or "stale".
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, *, kind: str = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OSError's own would lose the kind on the way from another process.
+        return _read_error, (str(self), self.kind)
+
+
+def _read_error(message: str, kind: str) -> ReadError:
+    return ReadError(message, kind=kind)
 
 
 class StoreError(SarcubeError, OSError):

@@ -5,9 +5,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pyproj
 import rasterio
+from numpy.typing import NDArray
 from rasterio.errors import CRSError, RasterioError
+from rasterio.windows import Window
 
 from sarcube.acquisition.hrefs import is_url
 from sarcube.acquisition.scenes import Grid
@@ -40,6 +43,12 @@ def open_geotiff(href: str, *, owner: str) -> Iterator[rasterio.DatasetReader]:
     except (CRSError, RasterioError) as error:
         # Of a failed read GDAL's own sentence is the cause.
         raise ReadError(f"cannot read {href} of {owner}: {error.__cause__ or error}") from error
+
+
+def read_window(dataset: rasterio.DatasetReader, window: Window) -> NDArray[np.generic]:
+    """Read a (row, column) window of the first band of a file that `open_geotiff` opened."""
+    values: NDArray[np.generic] = dataset.read(1, window=window)
+    return values
 
 
 def read_grid(dataset: rasterio.DatasetReader, *, owner: str) -> Grid:
