@@ -6,7 +6,7 @@ from sarcube.errors import TrackError
 
 
 def select_track(cube: xr.Dataset, track: str) -> xr.Dataset:
-    """Select the time steps and the per-track layers of one track.
+    """Select the time steps, the per-track layers and the interferometric pairs of one track.
 
     Parameters
     ----------
@@ -33,4 +33,6 @@ def select_track(cube: xr.Dataset, track: str) -> xr.Dataset:
         if track not in layers:
             raise TrackError(f'track "{track}" has no per-track layers in this cube; there are {", ".join(layers)}')
         cube = cube.isel(track=int((layers == track).argmax()), drop=True)
+    if "pair_track" in cube.coords:
+        cube = cube.isel(timepair=(cube["pair_track"].values.astype(str) == track).nonzero()[0])
     return cube.isel(time=(steps == track).nonzero()[0])
