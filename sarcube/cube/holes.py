@@ -50,8 +50,10 @@ def hole_value(reason: Hole, *, part: int = 0) -> np.float32:
 
 def hole_reasons(values: Floats) -> NDArray[np.uint8]:
     """Return why each pixel is a hole: a `Hole`, or `VALID`; the shape is that of `values`, float32."""
-    bits = values.view(np.uint32)
-    return np.where(np.isnan(values), bits & 0xFF, VALID).astype(np.uint8)
+    reasons = (values.view(np.uint32) & 0xFF).astype(np.uint8)
+    reasons[reasons == VALID] = Hole.UNKNOWN  # somebody else's NaN with all bits set
+    reasons[~np.isnan(values)] = VALID
+    return reasons
 
 
 def unread_parts(values: Floats) -> list[tuple[int, Hole]]:

@@ -1,6 +1,7 @@
 """Simulated scenes written the way the archive holds them, flaws included.
 
 Items look like Planetary Computer's `sentinel-1-rtc`; each says `sarcube:simulated`, and so does every file.
+[M] marks numbers that are remembered, not verified.
 """
 
 import json
@@ -36,6 +37,7 @@ FLAWS = (
     "offset_grid",  # a date whose grid lies a third of a pixel aside
     "shift",  # a date displaced by two pixels
     "two_zones",  # a date in the neighbouring UTM zone
+    "fringe",  # an oblique swath edge with a fringe of weak noise along it
 )
 # What a user meets in most events; a displaced date and a second zone are rarer.
 USUAL_FLAWS = FLAWS[:6]
@@ -102,6 +104,8 @@ def write_acquisition(
         outside = columns + 0.2 * rows < 0.12 * geobox.shape[1]
         for values in bands.values():
             values[outside] = NODATA
+    if "fringe" in here:
+        _add_fringe(bands, seed, acquisition)
     if "zeros" in here:
         row, column = (int(rng.integers(n // 4, n // 2)) for n in geobox.shape)
         for values in bands.values():
@@ -286,6 +290,24 @@ def _two_slices(scene: _Scene) -> list[_Scene]:
         )
         for start, part in ((scene.start, upper), (middle, lower))
     ]
+
+
+def _add_fringe(bands: dict[str, Field], seed: int, acquisition: Acquisition) -> None:
+    """Border noise, in place: 1 to 8 pixels along an oblique edge of nodata hold noise 20 to 30 dB below the ground.
+
+    GRD products before March 2018 have it: Ali et al. 2018, IEEE JSTARS 11, 777. Width and strength are [M].
+    """
+    rng = stream(seed, "fringe", acquisition.track, acquisition.day)  # of its own: other flaws draw what they drew
+    shape = next(iter(bands.values())).shape
+    rows, columns = np.indices(shape)
+    inward = 0.93 * shape[1] - columns - 0.15 * rows  # pixels from the edge, which is on the other side than nodata's
+    ragged = 1 + 7 * rng.random((shape[0], 1), dtype=np.float32)
+    fringe = (inward > 0) & (inward <= ragged)
+    for values in bands.values():
+        ground = np.median(values[values > 0])
+        noise = ground * 10 ** (-rng.uniform(2, 3, shape)) * rng.gamma(4.4, 1 / 4.4, shape)
+        values[fringe] = noise[fringe]
+        values[inward <= 0] = NODATA
 
 
 def _displace(values: Field, rows: int, columns: int) -> Field:
