@@ -1,5 +1,11 @@
 """From items to a cube: every case is a file whose values are known."""
 
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
 import dask
 import numpy as np
 import pyproj
@@ -8,13 +14,14 @@ import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
+from distributed.core import error_message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from rtc_scenes import CRS, LEFT, TOP, make_item, scene, speckle, values_of, write_rtc
 
 import sarcube as sc
-from sarcube.errors import AreaError, BandError, InputError, NoSceneError, ReadError
+from sarcube.errors import InputError, NoSceneError, ReadError
 
 BBOX = (99.9, 0.9, 99.903, 0.903)  # inside the default scene's 500 m x 400 m
 PASSES = [f"2022-02-{day:02d}T11:30:00" for day in (1, 13, 25)]
@@ -130,22 +137,6 @@ def test_other_pixel_sizes(tmp_path, resolution):
     np.testing.assert_array_equal(vv, values_of(item)[np.ix_(rows, columns)])
 
 
-def test_two_utm_zones_become_one_grid(tmp_path):
-    """A file of the next zone: every pixel is the one that holds the transformed centre."""
-    near = scene(tmp_path, "A", seed=1, time=PASSES[0])
-    near_too = scene(tmp_path, "B", seed=2, time=PASSES[1])
-    x, y = pyproj.Transformer.from_crs(CRS, "EPSG:32648", always_xy=True).transform(LEFT + 250, TOP - 200)
-    left, top = round(x, -1) - 600, round(y, -1) + 600
-    far = scene(tmp_path, "C", seed=3, time=PASSES[2], crs="EPSG:32648", left=left, top=top, shape=(120, 120))
-    cube = sc.load([near, near_too, far])
-    assert cube.rio.crs.to_epsg() == 32647
-    cube = cube_on_file_grid([near, near_too, far], chunks={"y": 7, "x": 11})
-    xs, ys = np.meshgrid(cube.x.values, cube.y.values)
-    far_x, far_y = pyproj.Transformer.from_crs(CRS, "EPSG:32648", always_xy=True).transform(xs, ys)
-    expected = values_of(far)[((top - far_y) // 10).astype(int), ((far_x - left) // 10).astype(int)]
-    np.testing.assert_array_equal(cube.vv.values[2], expected)
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(y=st.integers(9, 45), x=st.integers(9, 55), time=st.integers(1, 4), other=st.booleans())
 def test_chunks_never_change_the_cube(tmp_path, y, x, time, other):
@@ -157,24 +148,6 @@ def test_chunks_never_change_the_cube(tmp_path, y, x, time, other):
     assert np.isfinite(whole.vv.values).any()
     parts = cube_on_file_grid(items, chunks={"time": time, "y": y, "x": x})
     xr.testing.assert_identical(parts.compute(), whole.compute())
-
-
-def test_slices_of_a_pass_are_one_step(tmp_path):
-    """The northern slice overlaps the southern one by five rows; there the first id wins, where it is valid."""
-    north = speckle(1, (25, 50))
-    north[22, :] = 0
-    south = speckle(2, (20, 50))
-    items = [
-        make_item("B", {"vv": write_rtc(tmp_path / "b.tif", south, top=TOP - 200)}, time="2022-02-01T11:30:25"),
-        make_item("A", {"vv": write_rtc(tmp_path / "a.tif", north)}, time="2022-02-01T11:30:00"),
-    ]
-    cube = cube_on_file_grid(items)
-    assert cube.sizes["time"] == 1
-    assert cube.item_ids.values[0] == "A,B"
-    assert cube.time.values[0] == np.datetime64("2022-02-01T11:30:12.5")
-    expected = np.vstack([north, south[5:]])
-    expected[22] = south[2]
-    np.testing.assert_array_equal(cube.vv.values[0], expected)
 
 
 def test_tracks_and_platforms_are_never_mixed(tmp_path):
@@ -189,43 +162,10 @@ def test_tracks_and_platforms_are_never_mixed(tmp_path):
     assert sorted(cube.scene_track.values) == ["A164", "D062", "D164", "D164"]
 
 
-def test_the_newest_processing_wins_and_is_reported(tmp_path, caplog):
-    items = [
-        scene(tmp_path, "S_new", seed=1, time="2022-02-01T11:30:00.4", processed="2023-05-01T00:00:00Z"),
-        scene(tmp_path, "S_old", seed=2, time="2022-02-01T11:30:00.1", processed="2022-02-01T15:00:00Z"),
-        scene(tmp_path, "S_older", seed=3, time="2022-02-01T11:30:00.1"),
-    ]
-    cube = cube_on_file_grid(items)
-    assert cube.attrs["items"] == ["S_new"]
-    assert cube.attrs["duplicates_dropped"] == ["S_old (kept: S_new)", "S_older (kept: S_new)"]
-    assert 'dropped item "S_old"' in caplog.text
-    np.testing.assert_array_equal(cube.vv.values[0], values_of(items[0]))
-
-
-def test_a_missing_polarisation_is_nan_and_noted(tmp_path):
-    items = [
-        scene(tmp_path, "A", seed=1, time=PASSES[0], polarisations=("vv",)),
-        scene(tmp_path, "B", seed=2, time=PASSES[1]),
-    ]
-    cube = cube_on_file_grid(items)
-    assert np.isnan(cube.vh.values[0]).all()
-    assert np.isfinite(cube.vh.values[1]).all()
-    assert cube.attrs["missing_polarisations"] == ["2022-02-01T11:30:12Z D164: vh"]
-
-
 def test_a_polarisation_that_nobody_has_is_absent(tmp_path):
     cube = cube_on_file_grid([scene(tmp_path, "A", polarisations=("vv",))])
     assert list(cube.data_vars) == ["vv"]
     assert cube.attrs["missing_polarisations"] == []
-
-
-def test_items_without_vv_and_vh(tmp_path):
-    ice = scene(tmp_path, "ice", polarisations=("hh", "hv"))
-    with pytest.raises(BandError, match="no item has VV or VH; the items have HH, HV"):
-        cube_on_file_grid([ice])
-    cube = cube_on_file_grid([ice, scene(tmp_path, "land", time=PASSES[1])])
-    assert cube.attrs["items"] == ["land"]
-    assert cube.attrs["items_without_vv_and_vh"] == ["ice"]
 
 
 def test_outside_a_file_is_nan(tmp_path):
@@ -266,20 +206,6 @@ def test_items_as_pystac_reads_them(tmp_path, epsg):
     assert cube.rio.crs.to_epsg() == 32647
 
 
-def test_a_header_that_disagrees_is_an_error(tmp_path):
-    item = scene(tmp_path, "S")
-    item.properties["proj:transform"] = [10, 0, LEFT + 20, 0, -10, TOP]
-    with pytest.raises(ReadError, match='is not where its item "S" puts it'):
-        cube_on_file_grid([item]).vv.compute()
-    item.properties["proj:transform"] = [10, 0, LEFT, 0, -10, TOP]
-    item.properties["proj:shape"] = [41, 50]
-    with pytest.raises(ReadError, match="41 x 50 pixels"):
-        cube_on_file_grid([item]).vv.compute()
-    item.properties |= {"proj:shape": [40, 50], "proj:epsg": 32648}
-    with pytest.raises(ReadError, match="EPSG:32648"):
-        sc.load([item]).vv.compute()
-
-
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "no tiff", "vrt"])
 def test_a_broken_file_is_named(tmp_path, damage):
     item = scene(tmp_path, "S", shape=(400, 500))
@@ -308,28 +234,6 @@ def test_decibel_in_integers_is_refused(tmp_path):
     item = make_item("S", {"vv": write_rtc(tmp_path / "vv.tif", np.full((40, 50), 7, np.int16), nodata=None)})
     with pytest.raises(ReadError, match="expected one band of floating point"):
         cube_on_file_grid([item]).vv.compute()
-
-
-@pytest.mark.parametrize(
-    "href",
-    [
-        "file:///etc/passwd",
-        "/vsicurl/http://127.0.0.1/x.tif",
-        "<VRTDataset></VRTDataset>",
-        "s3://bucket/x.tif",
-        "x.tif",
-    ],
-)
-def test_hostile_hrefs_are_refused(tmp_path, href):
-    item = scene(tmp_path, "S")
-    item.assets["vv"].href = href
-    with pytest.raises(InputError, match='item "S"'):
-        sc.load([item])
-
-
-def test_an_area_outside_the_items_names_both(tmp_path):
-    with pytest.raises(AreaError, match=r"it is 10\.\d+, 45\.\d+, .* the items cover 99\.\d+, 0\.9\d+"):
-        sc.load([scene(tmp_path, "S")], bbox=(10, 45, 10.01, 45.01), crs="EPSG:32632")
 
 
 def test_a_pass_beside_the_area_is_no_step(tmp_path):
@@ -367,8 +271,115 @@ def test_the_whole_of_the_items_is_the_default_area(tmp_path):
     assert sc.load(items).odc.geobox == GeoBox((40, 60), Affine(10, 0, LEFT, 0, -10, TOP), CRS)
 
 
-def test_an_area_across_the_antimeridian(tmp_path):
-    item = scene(tmp_path, "S", crs="EPSG:32701", left=177_000, top=8_180_000, shape=(400, 500))
-    west, south, east, north = degrees(177_000, 8_176_000, 182_000, 8_180_000, "EPSG:32701")
-    assert west > 0 > east, "the scene must straddle the line"
-    assert sc.load([item], bbox=(west, south, east, north)).sizes["x"] < 600
+def test_the_same_grid_as_another_cube(tmp_path):
+    items = [scene(tmp_path, f"S{n}", seed=n, time=time) for n, time in enumerate(PASSES)]
+    small = sc.load(items, bbox=BBOX)
+    for like in (small, small.vv, small.isel(time=0)):
+        xr.testing.assert_identical(sc.load(items, like=like).compute(), small.compute())
+    with pytest.raises(InputError, match="lies on no grid"):
+        sc.load(items, like=xr.Dataset())
+    with pytest.raises(InputError, match="y are not equally far apart"):
+        sc.load(items, like=small.isel(y=[0, 1, 5]))
+    with pytest.raises(InputError, match="like= alone"):
+        sc.load(items, like=small, bbox=BBOX)
+
+
+def test_items_that_nobody_wants_are_left_out(tmp_path):
+    items = [scene(tmp_path, f"S{n}", seed=n, time=time) for n, time in enumerate(PASSES)]
+    cube = sc.load(items, drop=["S1"])
+    assert cube.attrs["items"] == ["S0", "S2"]
+    assert cube.attrs["dropped_on_request"] == ["S1"]
+    assert sc.load(items).attrs["dropped_on_request"] == []
+    assert sc.load(items, drop="S1").attrs["dropped_on_request"] == ["S1"]
+    with pytest.raises(InputError, match='"S11", which is not among the 3 items; near: S1'):
+        sc.load(items, drop=["S11"])
+    with pytest.raises(NoSceneError, match="leaves none of the 3"):
+        sc.load(items, drop=["S0", "S1", "S2"])
+
+
+def test_dropping_the_newest_processing_brings_back_the_one_before(tmp_path):
+    items = [
+        scene(tmp_path, "new", seed=1, processed="2023-05-01T00:00:00Z"),
+        scene(tmp_path, "old", seed=2, processed="2022-02-01T15:00:00Z"),
+    ]
+    cube = sc.load(items, drop=["new"])
+    assert cube.attrs["items"] == ["old"]
+    assert cube.attrs["duplicates_dropped"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"engine": "gdal"}, "engine must be one of native, odc, stackstac, not 'gdal'"),
+        ({"resampling": "cubic"}, "resampling must be one of nearest, bilinear, average, not 'cubic'"),
+        ({"on_error": "ignore"}, "on_error must be one of raise, skip, not 'ignore'"),
+        ({"border_fringe": -1}, "border_fringe must be a number of pixels, 0 to 1000, not -1"),
+        ({"border_fringe": 1001}, "border_fringe must be"),
+        ({"border_fringe": 1.5}, "border_fringe must be"),
+        ({"border_fringe": True}, "border_fringe must be"),
+        ({"engine": "odc", "border_fringe": 8}, "erodes no border fringe"),
+        ({"engine": "stackstac", "on_error": "skip"}, "cannot say which pixels it skipped"),
+    ],
+)
+def test_ways_to_read_that_do_not_exist(tmp_path, arguments, words):
+    with pytest.raises(InputError, match=words):
+        sc.load([scene(tmp_path, "S")], **arguments)
+
+
+@pytest.mark.parametrize("engine", ["odc", "stackstac"])
+def test_reference_engines_stand_behind_the_same_call(tmp_path, engine):
+    items = [scene(tmp_path, f"S{n}", seed=n, time=time) for n, time in enumerate(PASSES)]
+    ours, theirs = (cube_on_file_grid(items, engine=e, chunks={"y": 20, "x": 25}) for e in ("native", engine))
+    assert theirs.attrs == {**ours.attrs, "engine": engine, "border_fringe": 0}
+    assert theirs.chunks == ours.chunks
+    theirs.attrs = ours.attrs
+    xr.testing.assert_identical(theirs.compute(), ours.compute())
+
+
+def test_the_names_of_the_tasks_are_the_same_in_another_process(tmp_path):
+    """A store continues an interrupted build by them; what a file weighs or when it was touched does not matter."""
+    items = [scene(tmp_path, f"S{n}", seed=n, time=time) for n, time in enumerate(PASSES)]
+    pystac.ItemCollection(items).save_object(tmp_path / "items.json")
+    code = (
+        "import sys, pystac, sarcube as sc\n"
+        "items = pystac.ItemCollection.from_file(sys.argv[1])\n"
+        "cube = sc.load(items, resolution=20, chunks={'x': 7}, on_error='skip')\n"
+        "print(cube.vv.data.name, cube.vh.data.name)"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path / "items.json")]
+    settings_ = {"resolution": 20, "chunks": {"x": 7}, "on_error": "skip"}
+    cube = sc.load(items, **settings_)
+    os.utime(items[0].assets["vv"].href, (0, 0))
+    path = Path(items[1].assets["vv"].href)
+    path.write_bytes(path.read_bytes() + b"x")
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    names = subprocess.run(run, capture_output=True, check=True, text=True, env=environment).stdout.split()
+    assert names == [cube.vv.data.name, cube.vh.data.name]
+    for other in (
+        {"resolution": 10},
+        {"chunks": {"x": 8}},
+        {"on_error": "raise"},
+        {"resampling": "average"},
+        {"border_fringe": 0},
+    ):
+        assert sc.load(items, **(settings_ | other)).vv.data.name not in names
+
+
+def test_a_cube_computes_in_other_processes(tmp_path):
+    """Tasks are plain values: they survive a pickle, and so do the reasons of their holes."""
+    items = [scene(tmp_path, f"S{n}", seed=n, time=time, shape=(30, 40)) for n, time in enumerate(PASSES)]
+    cube = cube_on_file_grid(items, chunks={"y": 20, "x": 25})
+    expected = cube.vv.values
+    graph = pickle.loads(pickle.dumps(dict(cube.vv.data.__dask_graph__())))
+    again = dask.get(graph, [(cube.vv.data.name, 1, 1, 1)])[0]
+    np.testing.assert_array_equal(again.view(np.uint32)[0], expected.view(np.uint32)[1, 20:, 25:])
+
+
+def test_an_error_of_a_dask_worker_is_still_a_read_error(tmp_path):
+    item = scene(tmp_path, "S")
+    Path(item.assets["vv"].href).unlink()
+    with pytest.raises(ReadError) as caught:
+        cube_on_file_grid([item]).vv.compute()
+    error = pickle.loads(error_message(caught.value)["exception"].data)
+    assert isinstance(error, ReadError)
+    assert error.kind == "not_found"

@@ -39,6 +39,8 @@ from sarcube.errors import ReadError
 # Neither side files nor directory listings are looked for: a file is what its item says.
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
+# Windows read before a kept file is closed: GDAL keeps the tiles of a file while it is open, 4 MiB a window.
+_MOST_WINDOWS = 8
 _HEADER = 1 << 16  # bytes fetched at first: the header of a COG of 30 000 x 20 000 pixels
 _GAP = 1 << 17  # bytes: two tiles nearer than this come in one request, which costs less than a second one
 _SPAN = 1 << 22  # bytes: a longer request is split, so that parts come side by side and little is fetched twice
@@ -68,6 +70,18 @@ _headers: dict[str, _Remote] = {}  # the least recently used first
 _lock = threading.Lock()
 
 
+@dataclass
+class _Kept:
+    """A local file that a thread keeps open from one window to the next."""
+
+    key: tuple[object, ...]
+    dataset: rasterio.DatasetReader
+    windows: int = 0
+
+
+_kept = threading.local()
+
+
 @contextmanager
 def open_geotiff(href: str, *, owner: str, overview: int | None = None) -> Iterator[rasterio.DatasetReader]:
     """Open a GeoTIFF for reading; what fails while it is open is an error that names it.
@@ -89,18 +103,71 @@ def open_geotiff(href: str, *, owner: str, overview: int | None = None) -> Itera
         its header was fetched; the next opening takes the new one.
     """
     level = {} if overview is None else {"overview_level": overview}
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(rasterio.Env(**_GDAL))
-            # One driver, so that a file cannot make GDAL open others, as a VRT does.
-            if is_url(href):
-                remote = _remote(href, owner=owner)
-                memory = stack.enter_context(MemoryFile(remote.skeleton.head))
-                dataset = stack.enter_context(memory.open(driver="GTiff", **level))
-                _opened[dataset] = _Opened(remote, owner, overview)
-            else:  # a path as Path is never taken for a URL
-                dataset = stack.enter_context(rasterio.open(Path(href), driver="GTiff", **level))
+    with _named_errors(href, owner), ExitStack() as stack:
+        stack.enter_context(rasterio.Env(**_GDAL))
+        # One driver, so that a file cannot make GDAL open others, as a VRT does.
+        if is_url(href):
+            remote = _remote(href, owner=owner)
+            memory = stack.enter_context(MemoryFile(remote.skeleton.head))
+            dataset = stack.enter_context(memory.open(driver="GTiff", **level))
+            _opened[dataset] = _Opened(remote, owner, overview)
+        else:  # a path as Path is never taken for a URL
+            dataset = stack.enter_context(rasterio.open(Path(href), driver="GTiff", **level))
+        yield dataset
+
+
+@contextmanager
+def borrow_geotiff(href: str, *, owner: str, overview: int | None = None) -> Iterator[rasterio.DatasetReader]:
+    """Open a GeoTIFF as `open_geotiff` does, for one window of many: the thread keeps a local file open for the next.
+
+    One file is kept, and one overview.
+
+    Raises
+    ------
+    ReadError
+        As `open_geotiff`.
+    """
+    if is_url(href):  # its header is kept already
+        with open_geotiff(href, owner=owner, overview=overview) as dataset:
             yield dataset
+        return
+    slot = "file" if overview is None else "overview"
+    with _named_errors(href, owner):
+        kept = _keep(href, slot, overview)
+        try:
+            yield kept.dataset
+        except BaseException:
+            _let_go(slot)  # nobody knows what state it is in
+            raise
+
+
+def _keep(href: str, slot: str, overview: int | None) -> _Kept:
+    """Return the thread's open file, opened anew where it is another, was replaced, or has been read from enough."""
+    status = os.stat(href) if os.path.exists(href) else None  # noqa: PTH110, PTH116  three times as fast
+    # By process: a forked one would share the place in the file with its parent.
+    key = (os.getpid(), href, overview, status and (status.st_ino, status.st_size, status.st_mtime_ns))
+    kept: _Kept | None = getattr(_kept, slot, None)
+    if kept is None or kept.key != key or kept.windows >= _MOST_WINDOWS:
+        _let_go(slot)
+        level = {} if overview is None else {"overview_level": overview}
+        with rasterio.Env(**_GDAL):
+            kept = _Kept(key, rasterio.open(Path(href), driver="GTiff", **level))
+        setattr(_kept, slot, kept)
+    kept.windows += 1
+    return kept
+
+
+def _let_go(slot: str) -> None:
+    kept: _Kept | None = getattr(_kept, slot, None)
+    setattr(_kept, slot, None)
+    if kept is not None:
+        kept.dataset.close()
+
+
+@contextmanager
+def _named_errors(href: str, owner: str) -> Iterator[None]:
+    try:
+        yield
     except (CRSError, RasterioError) as error:
         # Of a failed read GDAL's own sentence is the cause.
         shown, kind = (show_url(href), "damaged") if is_url(href) else (href, _kind_of_local(href))

@@ -7,7 +7,9 @@ from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
+import odc.geo.xr  # noqa: F401  registers data.odc
 import pyproj
+import xarray as xr
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -20,6 +22,8 @@ Bounds = tuple[float, float, float, float]
 _Key = TypeVar("_Key", bound=Hashable)
 
 _DEGREES = "EPSG:4326"
+_EVEN = 1e-3  # of a pixel: how far a row or column may be from where a regular grid has it
+_DIGITS = 1e-12  # relative: what coordinates keep of a transform
 _PIXEL_TOLERANCE = 1e-6  # of a pixel: what floating point may add to a coordinate
 
 
@@ -55,7 +59,8 @@ def choose_geobox(grids: Sequence[Grid], *, bbox: Bounds | None, resolution: flo
     if bbox is None:
         bounds = union_bounds(outline_bounds(grid, target) for grid in grids)
     else:
-        bounds = _bounds_of(*_sides(_checked(bbox)), _DEGREES, target)
+        x, y = _projected_points(*_sides(_checked(bbox)), _DEGREES, target)
+        bounds = float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
     if not all(map(math.isfinite, bounds)):
         raise InputError(f"the area {bbox} cannot be projected to {target}; give a crs= that covers it")
     x_phase, y_phase = _common_phase(grids, target, resolution)
@@ -82,16 +87,60 @@ def grid_of(geobox: GeoBox) -> Grid:
     return Grid(crs_name(geobox.crs.to_wkt()), (a, b, c, d, e, f), (rows, columns))
 
 
+def geobox_like(data: xr.Dataset | xr.DataArray) -> GeoBox:
+    """Return the grid that data lie on.
+
+    Raises
+    ------
+    InputError
+        If they lie on none, or not all their rows and columns are equally far apart.
+    """
+    geobox = data.odc.geobox
+    if not isinstance(geobox, GeoBox) or geobox.crs is None:
+        raise InputError("like= lies on no grid: it needs x, y and spatial_ref, as sc.load and sc.open_cube make them")
+    # odc-geo looks at the first two and the last coordinate alone.
+    for name, coordinate in zip(geobox.dimensions, geobox.coordinates.values(), strict=True):
+        if not np.allclose(data[name].values, coordinate.values, rtol=0, atol=_EVEN * abs(coordinate.resolution)):
+            raise InputError(f"like= is not on a regular grid: its {name} are not equally far apart")
+    # Worked out from coordinates, numbers are the last digit off; the same grid is to have the same coordinates again.
+    values = (float(value) for value in geobox.affine[:6])
+    affine = Affine(*(round(v, 6) if abs(round(v, 6) - v) <= _DIGITS * max(abs(v), 1) else v for v in values))
+    return GeoBox(geobox.shape, affine, crs_name(geobox.crs.to_wkt()))
+
+
 def outline_bounds(grid: Grid, crs: str) -> Bounds:
     """Return the bounds of a grid in another CRS, from points along its outline."""
-    a, b, c, d, e, f = grid.transform
-    columns, rows = _sides((0, 0, grid.shape[1], grid.shape[0]))
-    return _bounds_of(a * columns + b * rows + c, d * columns + e * rows + f, grid.crs, crs)
+    x, y = _outline(grid, crs)
+    return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
 
 
 def bounds_in_degrees(grids: Iterable[Grid]) -> str:
-    """Return what grids cover, for messages: "west, south, east, north" in degrees."""
-    return ", ".join(f"{value:.3f}" for value in union_bounds(outline_bounds(grid, _DEGREES) for grid in grids))
+    """Return what grids cover, for messages: "west, south, east, north"; west > east crosses the antimeridian."""
+    west, south, east, north = union_in_degrees(grids)
+    return ", ".join(f"{value:.3f}" for value in (west, south, east - 360 if east > 180 else east, north))
+
+
+def union_in_degrees(grids: Iterable[Grid]) -> Bounds:
+    """Return the smallest bounds in degrees of several grids; east is beyond 180 where they cross the antimeridian."""
+    sides = []
+    for grid in grids:
+        longitude, latitude = _outline(grid, _DEGREES)
+        longitude = np.unwrap(longitude, period=360)
+        shift = 360 * math.floor((longitude.min() + 180) / 360)
+        sides.append((longitude.min() - shift, latitude.min(), longitude.max() - shift, latitude.max()))
+    sides.sort()
+    _, south, _, north = union_bounds(sides)
+    # Around the globe from the far side of the widest gap that no grid covers.
+    gaps: list[float] = []
+    reached = -math.inf
+    for (_, _, east, _), (west, _, _, _) in zip(sides, sides[1:] + sides[:1], strict=True):
+        reached = max(reached, east)
+        is_last = len(gaps) == len(sides) - 1
+        gaps.append((west + 360 if is_last else west) - reached)
+    first = (gaps.index(max(gaps)) + 1) % len(sides)
+    west = sides[first][0]
+    east = max(side[2] if side[0] >= west else side[2] + 360 for side in sides)
+    return float(west), float(south), float(east), float(north)
 
 
 def union_bounds(bounds: Iterable[Bounds]) -> Bounds:
@@ -130,9 +179,7 @@ def _common_crs(grids: Sequence[Grid], bbox: Bounds | None) -> str:
     crs = _most_common(grid.crs for grid in grids)
     if pyproj.CRS.from_user_input(crs).is_projected:
         return crs
-    west, south, east, north = (
-        _checked(bbox) if bbox is not None else union_bounds(outline_bounds(g, _DEGREES) for g in grids)
-    )
+    west, south, east, north = _checked(bbox) if bbox is not None else union_in_degrees(grids)
     zone = int(((west + east) / 2 + 180) // 6) % 60 + 1
     return f"EPSG:{(32600 if south + north >= 0 else 32700) + zone}"
 
@@ -171,7 +218,15 @@ def _sides(box: Bounds) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return x, y
 
 
-def _bounds_of(x: NDArray[np.float64], y: NDArray[np.float64], source: str, target: str) -> Bounds:
+def _outline(grid: Grid, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b, c, d, e, f = grid.transform
+    columns, rows = _sides((0, 0, grid.shape[1], grid.shape[0]))
+    return _projected_points(a * columns + b * rows + c, d * columns + e * rows + f, grid.crs, crs)
+
+
+def _projected_points(
+    x: NDArray[np.float64], y: NDArray[np.float64], source: str, target: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if not same_crs(source, target):
         x, y = pyproj.Transformer.from_crs(source, target, always_xy=True).transform(x, y)
-    return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
+    return x, y

@@ -2,27 +2,32 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from difflib import get_close_matches
 
-import dask.array as da
 import numpy as np
 import pystac
 import rioxarray  # noqa: F401  registers cube.rio
 import xarray as xr
 from dask.array.core import normalize_chunks
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 
 from sarcube.acquisition.headers import open_geotiff, read_grid
 from sarcube.acquisition.hrefs import resolve_href
-from sarcube.acquisition.scenes import Grid, Raster, Scene, drop_duplicates, group_passes, pass_time, read_scene
-from sarcube.cube.grid import Bounds, bounds_in_degrees, choose_geobox, grid_of, outline_bounds
-from sarcube.cube.read import Block, Floats, Source, mosaic
+from sarcube.acquisition.scenes import Grid, Raster, Scene, drop_duplicates, group_passes, read_scene
+from sarcube.cube.describe import band_attributes, coordinates, record
+from sarcube.cube.grid import Bounds, bounds_in_degrees, choose_geobox, geobox_like, grid_of, outline_bounds
+from sarcube.cube.lazy import lazy_band, numbered
+from sarcube.cube.native import Source
+from sarcube.cube.read import Reading
+from sarcube.cube.resample import METHODS
 from sarcube.errors import AreaError, BandError, InputError, NoSceneError
 
 logger = logging.getLogger(__name__)
 
 BANDS = ("vv", "vh")
+ENGINES = ("native", "odc", "stackstac")
+_BORDER_FRINGE = 8  # native pixels: how far border noise reaches into a swath
+_WIDEST_FRINGE = 1000  # each block is read with that much around it
 _BLOCK = 1024  # pixels along a side: 4 MiB of float32, four tiles of a usual COG
 
 _Pass = tuple[Scene, ...]
@@ -34,16 +39,22 @@ def load(
     *,
     bbox: Bounds | None = None,
     geobox: GeoBox | None = None,
+    like: xr.Dataset | xr.DataArray | None = None,
     resolution: float = 10,
     crs: str | int | None = None,
     chunks: Mapping[str, int] | None = None,
+    resampling: str = "nearest",
+    engine: str = "native",
+    border_fringe: int | None = None,
+    on_error: str = "raise",
+    drop: Iterable[str] = (),
 ) -> xr.Dataset:
     """Open items as one lazy cube of gamma0 in linear power.
 
-    A pixel is valid where it is finite, > 0 and not nodata; this is decided on the file's own pixels. Files on the
-    cube's grid are copied; others give each pixel the value of the file's pixel that holds its centre (nearest). The
-    slices of one pass become one time step, the first valid value in the order of their ids; of an acquisition that
-    was processed twice the newest is taken. Tracks are never mixed in a time step.
+    A pixel is valid where it is finite, > 0, not nodata and not in a border's fringe; this is decided on the file's own
+    pixels. Files on the cube's grid are copied, others resampled. The slices of one pass become one time step, the
+    first valid value in the order of their ids; of an acquisition that was processed twice the newest is taken. Tracks
+    are never mixed in a time step. A pixel that is NaN says why (see `sarcube.cube.holes`).
 
     Parameters
     ----------
@@ -53,6 +64,8 @@ def load(
         Area in degrees. Default: all that the items cover.
     geobox : odc.geo.geobox.GeoBox, optional
         The exact grid, north-up in a projected CRS, instead of `bbox`, `resolution` and `crs`.
+    like : xarray.Dataset or xarray.DataArray, optional
+        Something that lies on the exact grid, such as another cube, instead of `geobox`.
     resolution : float
         Size of a pixel in metres.
     crs : str or int, optional
@@ -60,6 +73,21 @@ def load(
     chunks : mapping of str to int, optional
         Pixels along `y` and `x` and steps along `time` of a chunk, -1 for all. Default: 1024, 1024 and 1. It changes
         no value.
+    resampling : {"nearest", "bilinear", "average"}
+        How files that are not on the cube's grid come onto it, in power, after the holes are known. "nearest": the
+        file's pixel that holds the centre. "bilinear": between the valid ones of the four pixels around the centre.
+        "average": the mean over the pixel's area, where half of it or more is valid.
+    engine : {"native", "odc", "stackstac"}
+        What reads the files. The others are there to compare with: they erode no border fringe and skip no error.
+    border_fringe : int, optional
+        Pixels of a file to leave out along thick areas without data, where a swath's edge holds noise; see
+        `sarcube.cube.fringe`. Default: 8; with another engine than "native" it can only be 0.
+    on_error : {"raise", "skip"}
+        "skip": a file that cannot be read leaves holes where no other slice is valid, each saying why, and a warning.
+        An item that says nothing of its grid and whose header cannot be read is an error all the same: nobody knows
+        where its holes would be.
+    drop : iterable of str
+        Ids of items to leave out.
 
     Returns
     -------
@@ -67,7 +95,8 @@ def load(
         Dims (time, y, x), float32 `vv` and `vh`, NaN where not valid. A polarisation that no item has is absent; on
         a date without it, it is NaN and `attrs["missing_polarisations"]` says so. Coordinates along time:
         `scene_track`, `orbit_state`, `relative_orbit`, `platform`, `item_ids` (joined by commas). Nothing is read
-        before it is computed; a file that cannot be read raises `ReadError` then.
+        before it is computed; a file that cannot be read raises `ReadError` then. The same items and arguments give
+        the same names of Dask's tasks, in every process.
 
     Raises
     ------
@@ -82,8 +111,12 @@ def load(
     ReadError
         If an item says nothing of its grid and its file's header cannot be read.
     """
-    if geobox is not None and (bbox is not None or crs is not None):
-        raise InputError("give geobox= alone, or bbox=, resolution= and crs=")
+    if sum(grid is not None for grid in (geobox, like)) + (bbox is not None or crs is not None) > 1:
+        raise InputError("give geobox= alone, or like= alone, or bbox=, resolution= and crs=")
+    if like is not None:
+        geobox = geobox_like(like)
+    reading = _reading(engine, resampling, border_fringe, on_error)
+    items, dropped_on_request = _without(list(items), drop)
     scenes, left_out = _with_bands([read_scene(item) for item in items])
     kept, dropped = drop_duplicates(scenes)
     for old, new in dropped:
@@ -110,20 +143,81 @@ def load(
     if unknown := set(sizes) - {"time", "y", "x"}:
         raise InputError(f"chunks must be sizes along time, y and x; {', '.join(sorted(unknown))} is none of them")
 
-    variables = {
-        band: (
-            ("time", "y", "x"),
-            _lazy(band, [sources.get(band, ()) for _, sources in steps], target, sizes),
-            _attrs(band),
-        )
-        for band in bands
-    }
     groups = [_contributing(group, sources) for group, sources in steps]
-    cube = xr.Dataset(variables, coords=_coordinates(groups, geobox))
-    cube.attrs = _record(groups, bands, dropped, left_out)
+    shape = (len(steps), *target.shape)
+    blocks = normalize_chunks((1, sizes.get("y", _BLOCK), sizes.get("x", _BLOCK)), shape=shape, dtype=np.float32)
+    if engine == "native":
+        arrays = {
+            band: lazy_band(
+                band,
+                [numbered(s.get(band, ()), g) for (_, s), g in zip(steps, groups, strict=True)],
+                target,
+                blocks,
+                reading,
+            )
+            for band in bands
+        }
+    else:
+        from sarcube.cube.engines import read_with_engine  # slow to import, and seldom wanted
+
+        by_id = {item.id: item for item in items}
+        arrays = read_with_engine(
+            engine,
+            [[by_id[scene.id] for scene in group] for group in groups],
+            bands=bands,
+            geobox=geobox,
+            blocks=blocks[1:],
+            resampling=resampling,
+        )
+    if (along_time := sizes.get("time", 1)) != 1:
+        arrays = {band: array.rechunk({0: along_time}) for band, array in arrays.items()}
+    variables = {band: (("time", "y", "x"), arrays[band], band_attributes(band)) for band in bands}
+    cube = xr.Dataset(variables, coords=coordinates(groups, geobox))
+    cube.attrs = record(groups, bands, dropped, left_out)
+    cube.attrs |= {
+        "dropped_on_request": dropped_on_request,
+        "engine": engine,
+        "resampling": resampling,
+        "border_fringe": reading.border_fringe,
+        "on_error": on_error,
+    }
     if any(item.properties.get("sarcube:simulated") for item in items):
         cube.attrs["simulated"] = True  # shown wherever the data are
     return cube
+
+
+def _reading(engine: str, resampling: str, border_fringe: int | None, on_error: str) -> Reading:
+    """Check how to read."""
+    for name, value, choices in (
+        ("engine", engine, ENGINES),
+        ("resampling", resampling, tuple(METHODS)),
+        ("on_error", on_error, ("raise", "skip")),
+    ):
+        if value not in choices:
+            raise InputError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    if border_fringe is None:
+        border_fringe = _BORDER_FRINGE if engine == "native" else 0
+    is_number = isinstance(border_fringe, int | np.integer) and not isinstance(border_fringe, bool)
+    if not is_number or not 0 <= border_fringe <= _WIDEST_FRINGE:
+        raise InputError(f"border_fringe must be a number of pixels, 0 to {_WIDEST_FRINGE}, not {border_fringe!r}")
+    if engine != "native" and border_fringe:
+        raise InputError(f'engine "{engine}" erodes no border fringe: leave border_fringe out, or take "native"')
+    if engine != "native" and on_error == "skip":
+        raise InputError(f'engine "{engine}" cannot say which pixels it skipped: take "native", or on_error="raise"')
+    return Reading(resampling, int(border_fringe), on_error)
+
+
+def _without(items: list[pystac.Item], drop: Iterable[str]) -> tuple[list[pystac.Item], list[str]]:
+    """Leave out the items that nobody wants; also return their ids, sorted."""
+    unwanted = {drop} if isinstance(drop, str) else set(drop)
+    known = {item.id for item in items}
+    for name in sorted(map(str, unwanted - known)):
+        near = ", ".join(get_close_matches(name, sorted(known), n=3)) or "no item has a name like it"
+        raise InputError(f'drop= names "{name}", which is not among the {len(known)} items; near: {near}')
+    kept = [item for item in items if item.id not in unwanted]
+    if unwanted and not kept:
+        raise NoSceneError(f"drop= leaves none of the {len(items)} items")
+    return kept, sorted(unwanted)
 
 
 def _with_bands(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
@@ -174,78 +268,3 @@ def _overlaps(grid: Grid, target: Grid) -> bool:
 def _contributing(group: _Pass, sources: _Sources) -> _Pass:
     names = {source.item for slices in sources.values() for source in slices}
     return tuple(scene for scene in group if scene.id in names)
-
-
-def _record(
-    groups: Sequence[_Pass], bands: Sequence[str], dropped: Sequence[tuple[Scene, Scene]], left_out: Sequence[Scene]
-) -> dict[str, Any]:
-    """Return what the cube says of where it comes from, and of what it does not hold."""
-    return {
-        "Conventions": "CF-1.11",
-        "title": "Sentinel-1 gamma0, radiometrically terrain corrected",
-        "items": [scene.id for group in groups for scene in group],
-        "duplicates_dropped": [f"{old.id} (kept: {new.id})" for old, new in dropped],
-        "items_without_vv_and_vh": [scene.id for scene in left_out],
-        "missing_polarisations": [
-            f"{pass_time(group):%Y-%m-%dT%H:%M:%S}Z {group[0].track}: {band}"
-            for group in groups
-            for band in bands
-            if any(band not in scene.rasters for scene in group)
-        ],
-    }
-
-
-def _lazy(band: str, steps: Sequence[tuple[Source, ...]], target: Grid, sizes: Mapping[str, int]) -> da.Array:
-    """Make the lazy (time, y, x) array of a band: one task per step and block, whatever the chunk along time."""
-    shape = (len(steps), *target.shape)
-    blocks = normalize_chunks((1, sizes.get("y", _BLOCK), sizes.get("x", _BLOCK)), shape=shape, dtype=np.float32)
-    array: da.Array = da.map_blocks(
-        _read_step,
-        steps=tuple(steps),
-        target=target,
-        chunks=blocks,
-        dtype=np.float32,
-        meta=np.empty((0, 0, 0), np.float32),
-        token=f"read-{band}",
-    )
-    along_time = sizes.get("time", 1)
-    return array if along_time == 1 else array.rechunk({0: along_time})
-
-
-def _read_step(
-    *, steps: Sequence[tuple[Source, ...]], target: Grid, block_info: Mapping[Any, Any] | None = None
-) -> Floats:
-    assert block_info is not None
-    (step, _), (y0, y1), (x0, x1) = block_info[None]["array-location"]
-    return mosaic(steps[step], target, Block(y0, y1, x0, x1))[np.newaxis]
-
-
-def _attrs(band: str) -> dict[str, str]:
-    return {
-        "units": "1",
-        "long_name": f"gamma0 backscatter, {band.upper()}, linear power, terrain-flattened",
-        "polarization": band.upper(),
-        "grid_mapping": "spatial_ref",
-    }
-
-
-def _coordinates(groups: Sequence[_Pass], geobox: GeoBox) -> dict[str, Any]:
-    space: dict[Any, xr.DataArray] = dict(xr_coords(geobox))
-    for name, direction in (("x", "easting"), ("y", "northing")):
-        space[name].attrs |= {"long_name": direction, "standard_name": f"projection_{name}_coordinate"}
-    times = [np.datetime64(pass_time(group).replace(tzinfo=None), "ns") for group in groups]
-    firsts = [group[0] for group in groups]
-    orbits = np.array([scene.relative_orbit for scene in firsts], np.int16)
-    return {
-        **space,
-        "time": ("time", np.array(times, "M8[ns]"), {"standard_name": "time", "long_name": "time of the pass, UTC"}),
-        "scene_track": _texts([scene.track for scene in firsts], "track: pass direction and relative orbit"),
-        "orbit_state": _texts([scene.orbit_state for scene in firsts], "pass direction"),
-        "relative_orbit": ("time", orbits, {"units": "1", "long_name": "relative orbit number"}),
-        "platform": _texts([scene.platform for scene in firsts], "satellite"),
-        "item_ids": _texts([",".join(scene.id for scene in group) for group in groups], "items, joined by commas"),
-    }
-
-
-def _texts(values: Sequence[str], long_name: str) -> tuple[str, Any, dict[str, str]]:
-    return "time", np.array(values, dtype=object), {"long_name": long_name}

@@ -1,61 +1,40 @@
-"""A cube on disk: Zarr v3, complete or saying that it is not."""
+"""A cube on disk: Zarr v3, complete or saying that it is not. docs/decisions/0005-the-store.md is the whole of it."""
 
 import errno
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import odc.geo.xr  # noqa: F401  registers cube.odc
-import rioxarray  # noqa: F401  registers cube.rio
 import xarray as xr
-import zarr
-import zarr.errors
 
-from sarcube.cube.grid import grid_of
-from sarcube.errors import SarcubeError, StoreError
+from sarcube.cube.append import COMMIT, append_dates, finish_append
+from sarcube.cube.build import LEDGER, MARKER, OPEN_LEDGER, complete, create, damaged_documents, heal_plan, read_marker
+from sarcube.cube.guard import GuardedStore
+from sarcube.cube.ledger import finished
+from sarcube.cube.lock import writing
+from sarcube.cube.plan import PLAN, Fingerprint, Part, differences, fingerprint, read_plan
+from sarcube.cube.skeleton import GRID_ATTRIBUTES, Storable, discard, storable, sweep
+from sarcube.errors import InputError, SarcubeError, StoreError
 
 logger = logging.getLogger(__name__)
 
-# Set to "incomplete" before the first value is written and to "complete" after the last one.
-_STATE = "sarcube:state"
-# The conventions that the grid's attributes below follow; https://github.com/zarr-conventions
-_CONVENTIONS = [
-    {
-        "name": name,
-        "uuid": uuid,
-        "schema_url": f"https://raw.githubusercontent.com/zarr-conventions/{folder}/refs/tags/v1/schema.json",
-        "spec_url": f"https://github.com/zarr-conventions/{folder}/blob/v1/README.md",
-        "description": description,
-    }
-    for name, folder, uuid, description in (
-        (
-            "proj",
-            "geo-proj",
-            "f17cb550-5864-4468-aeb7-f3180cfb622f",
-            "Coordinate reference system information for geospatial data",
-        ),
-        ("spatial", "spatial", "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "Spatial coordinate information"),
-    )
-]
-_GRID_ATTRIBUTES = (
-    "zarr_conventions",
-    "proj:code",
-    "proj:wkt2",
-    "spatial:dimensions",
-    "spatial:transform",
-    "spatial:shape",
-    "spatial:bbox",
-)
-_TIME = {"units": "microseconds since 1970-01-01T00:00:00", "calendar": "proleptic_gregorian", "dtype": "int64"}
+KEEP_BITS = 8  # bits of the mantissa: an error of at most 0.0085 dB, far below speckle, for a third of the size
 
 
-def write_cube(cube: xr.Dataset, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a cube to a Zarr v3 store, block by block.
+def write_cube(
+    cube: xr.Dataset,
+    path: str | Path,
+    *,
+    keep_bits: int | None = KEEP_BITS,
+    append: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write a cube to a Zarr v3 store, chunk by chunk.
 
-    The store says that it is incomplete until its last block is written; `open_cube` refuses it so long. A store that
-    an interruption left incomplete is written anew.
+    The store says that it is incomplete until its last chunk is written; `open_cube` refuses it so long. The same call
+    again, after an interruption, computes the chunks that are not finished and no others; on a complete store it checks
+    every byte, and writes what is broken or missing again, and what could not be read (`load(..., on_error="skip")`).
+    Only one process, with its Dask workers, writes to a store at a time.
 
     Parameters
     ----------
@@ -63,8 +42,16 @@ def write_cube(cube: xr.Dataset, path: str | Path, *, overwrite: bool = False) -
         As `load` and what follows it return it; the chunks on disk are the cube's.
     path : str or Path
         Folder of the store, such as "sumatra.zarr".
+    keep_bits : int, optional
+        Bits of the mantissa that radar power keeps, 1 to 23: float32 variables over (time, y, x) with `units` "1" and
+        an attribute `polarization`. With 8 the error is at most 2**-9 of a value, 0.0085 dB, which the variable's
+        attributes say. None: every bit, three times the size. All else is stored as it is.
+    append : bool
+        Add the dates that the store does not hold yet (by `time`, `scene_track` and `platform`) to the complete cube
+        at this path. They come last on disk, whenever they were; `open_cube` sorts. Until the end the cube opens as it
+        was.
     overwrite : bool
-        Replace a complete cube at this path.
+        Replace the cube at this path; a complete one stays until the new one is.
 
     Returns
     -------
@@ -74,69 +61,80 @@ def write_cube(cube: xr.Dataset, path: str | Path, *, overwrite: bool = False) -
     Raises
     ------
     StoreError
-        If a complete cube, or something that is no cube, is at the path; if the disk is full or cannot be written.
+        If another cube, or something that is no cube, is at the path; if somebody else writes to it; if the disk is
+        full or cannot be written; if what is to be appended does not fit.
+    AreaError
+        If no pixel of the radar layers is valid.
     ReadError
         If a scene cannot be read; the store then says that it is incomplete.
     """
-    path = Path(path)
-    state = _state(path)
-    if state is None and path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise StoreError(f"{path} exists and is no sarcube cube; it is left as it is: choose another path")
-    if state == "complete" and not overwrite:
-        raise StoreError(f"a complete cube is at {path}; pass overwrite=True to replace it, or choose another path")
-    # A complete cube stays until the new one is: it may be what the new one is computed from.
-    place = path.with_name(f".{path.name}.new") if state == "complete" else path
-    cube = _storable(cube)
+    if append and overwrite:
+        raise InputError("append=True adds to a cube and overwrite=True replaces it; give one of them")
+    if keep_bits is not None and not 1 <= keep_bits <= 23:
+        raise InputError(f"keep_bits is {keep_bits}; expected 1 to 23 bits of the mantissa, or None for all")
+    store = Path(path).resolve()
+    ready = storable(cube, keep_bits=keep_bits)
     try:
-        cube.to_zarr(
-            place,
-            mode="w",
-            zarr_format=3,
-            consolidated=False,
-            encoding=_encoding(cube),
-            write_empty_chunks=True,  # a chunk that is not there is lost, never merely empty
-        )
-        zarr.open_group(place, mode="r+").attrs[_STATE] = "complete"
-        if place != path:
-            shutil.rmtree(path)
-            place.rename(path)
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with writing(store):
+            _tidy(store)
+            finish_append(store)
+            has_written = _append(store, ready) if append else _write(store, ready, overwrite=overwrite)
     except SarcubeError:
         raise
     except OSError as error:
-        raise StoreError(_cannot_write(place, cube, error)) from error
-    logger.info("wrote %s", path)
-    return path
+        raise StoreError(_cannot_write(store, cube, error)) from error
+    if has_written:
+        logger.info("wrote %s", store)
+    return Path(path)
 
 
-def open_cube(path: str | Path) -> xr.Dataset:
+def open_cube(path: str | Path, *, allow_incomplete: bool = False) -> xr.Dataset:
     """Open a cube that `write_cube` finished; nothing but its coordinates is read.
+
+    A chunk that is missing or damaged is an error when it is read, never NaN.
 
     Parameters
     ----------
     path : str or Path
         Folder of the store.
+    allow_incomplete : bool
+        Open one that was never completed as well: what is not there yet is NaN (in layers of integers their largest
+        number), and `attrs["incomplete"]` says how much that is.
 
     Returns
     -------
     xarray.Dataset
-        Lazy, in the chunks of the store.
+        Lazy, in the chunks of the store, sorted by time.
 
     Raises
     ------
     StoreError
-        If there is no cube, or it was never completed.
+        If there is no cube, it was never completed, or its metadata are not as they were written.
     """
-    path = Path(path)
-    state = _state(path)
-    if state is None:
+    store = Path(path).resolve()
+    state = _state(store)
+    if state in ("absent", "foreign"):
         raise StoreError(f"no sarcube cube at {path}; expected a folder that sarcube.write_cube made")
-    if state != "complete":
+    if state != "complete" and not allow_incomplete:
         raise StoreError(
             f"the cube at {path} was never completed; run sarcube.write_cube (or `sarcube build`) on it again"
         )
-    cube: xr.Dataset = xr.open_zarr(path, consolidated=False, decode_coords="all", chunks={})
+    if (store / COMMIT).exists():
+        raise StoreError(
+            f"dates are being added to the cube at {path}, or that was interrupted; if nobody is at it, run "
+            "sarcube.write_cube(..., append=True) again, which finishes it"
+        )
+    said = read_marker(store)
+    if state == "complete" and (said is None or damaged_documents(store, said)):
+        what = ", ".join(damaged_documents(store, said)) if said else MARKER
+        raise StoreError(
+            f"{what} of the cube at {path} is not as it was written; the same sarcube.write_cube again repairs it"
+        )
+    source = GuardedStore(store, read_only=True, is_whole=state == "complete")
+    cube: xr.Dataset = xr.open_zarr(source, consolidated=True, decode_coords="all", chunks={})
     # The grid is in the coordinates, which follow when a cube is cropped.
-    cube.attrs = {name: value for name, value in cube.attrs.items() if name != _STATE and name not in _GRID_ATTRIBUTES}
+    cube.attrs = {name: value for name, value in cube.attrs.items() if name not in GRID_ATTRIBUTES}
     for name in cube.coords:
         is_text = cube[name].dtype.kind not in "biufcmM"
         cube[name] = (cube[name].astype(object) if is_text else cube[name]).compute()
@@ -144,64 +142,101 @@ def open_cube(path: str | Path) -> xr.Dataset:
         # As load() has it: readers of a cube in memory look for it among the attributes.
         if "grid_mapping" in array.encoding:
             array.attrs["grid_mapping"] = array.encoding.pop("grid_mapping")
+    if state != "complete":
+        sound, _ = finished(store, store / OPEN_LEDGER, store / LEDGER)
+        total = len(read_plan(store).chunk_keys())
+        cube.attrs["incomplete"] = f"{total - len(sound)} of {total} chunks are missing; they are NaN here"
+    if "time" in cube.indexes and not cube.indexes["time"].is_monotonic_increasing:
+        cube = cube.sortby("time")  # dates that were appended come last on disk
     return cube
 
 
-def _state(path: Path) -> str | None:
-    """Return what a store says of itself, or None if it is no cube."""
-    if not path.is_dir():
+def _state(store: Path) -> str:
+    """Return "absent", "foreign" (no cube of ours), "incomplete" or "complete"."""
+    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
+        return "absent"
+    if not (store / PLAN).is_file() and not (store / MARKER).is_file():
+        return "foreign"
+    return "complete" if (store / MARKER).is_file() else "incomplete"
+
+
+def _append(store: Path, ready: Storable) -> bool:
+    if _state(store) in ("absent", "foreign"):
+        raise StoreError(f"no sarcube cube at {store} to add dates to; leave append=True out to write a new one")
+    return append_dates(store, ready, fingerprint(ready))
+
+
+def _write(store: Path, ready: Storable, *, overwrite: bool) -> bool:
+    """Bring the store to hold the cube; return whether anything had to be written."""
+    state = _state(store)
+    if state == "foreign":
+        raise StoreError(f"{store} exists and is no sarcube cube; it is left as it is: choose another path")
+    given, place = fingerprint(ready), store
+    part = _part_there(store, ready, given, overwrite=overwrite)
+    if overwrite and (state == "complete" or (state == "incomplete" and part is None)):
+        # What is there stays until the new cube is: it may be what the new one is computed from.
+        place = _replacement(store)
+        part = _part_there(place, ready, given, overwrite=True)
+        if part is None:
+            discard(place)
+    elif state != "absent" and part is None:
+        what = "; ".join(differences(read_plan(store).parts[0].fingerprint, given)[:5])
+        raise StoreError(
+            f"{'a complete' if state == 'complete' else 'an incomplete'} cube is at {store}, another one than this: "
+            f"{what}; pass overwrite=True to replace it, append=True to add new dates to it, or choose another path"
+        )
+    is_new = part is None
+    if part is None:
+        create(place, ready)
+        part = read_plan(place).parts[0]
+    has_written = complete(place, ready, part, is_new=is_new)
+    if place != store:
+        retired = _retired(store)
+        store.rename(retired)
+        place.rename(store)
+        shutil.rmtree(retired)
+    else:
+        discard(_replacement(store))  # of an overwriting that was given up
+    return has_written
+
+
+def _part_there(store: Path, ready: Storable, given: Fingerprint, *, overwrite: bool) -> Part | None:
+    """Return what of a store the cube given brought; a plan that nobody can read is an error unless it is replaced."""
+    if _state(store) == "absent":
         return None
+    heal_plan(store, ready)
     try:
-        attributes = zarr.open_group(path, mode="r", zarr_format=3).attrs
-    except (zarr.errors.GroupNotFoundError, zarr.errors.ContainsArrayError, FileNotFoundError, ValueError, KeyError):
-        return None
-    state = attributes.get(_STATE)
-    return None if state is None else str(state)
+        return read_plan(store).part_of(given)
+    except StoreError:
+        if overwrite:
+            return None
+        raise
 
 
-def _storable(cube: xr.Dataset) -> xr.Dataset:
-    """Return the cube with chunks and types that Zarr can hold, and the attributes that others look for."""
-    attributes: dict[str, Any] = {**cube.attrs, **_spatial_attributes(cube), _STATE: "incomplete"}
-    mappings = {name: variable.encoding.get("grid_mapping") for name, variable in cube.data_vars.items()}
-    cube = cube.drop_encoding()
-    cube.attrs = attributes
-    for name, variable in list(cube.variables.items()):
-        if variable.dtype.kind == "U":  # of fixed length: Zarr v3 has no stable type for it
-            cube[name] = variable.astype(object)
-        if variable.chunks is not None:
-            regular = {dim: max(sizes) for dim, sizes in zip(variable.dims, variable.chunks, strict=True)}
-            cube[name] = cube[name].chunk(regular)
-    for name, mapping in mappings.items():
-        if mapping is not None:
-            cube[name] = cube[name].assign_attrs(grid_mapping=mapping)
-    return cube
+def _replacement(store: Path) -> Path:
+    return store.with_name(f".{store.name}.new")
 
 
-def _spatial_attributes(cube: xr.Dataset) -> dict[str, Any]:
-    """Return the Zarr conventions' `proj:` and `spatial:` attributes."""
-    geobox = cube.odc.geobox
-    if geobox is None:
-        return {}
-    grid = grid_of(geobox)
-    crs = {"proj:code": grid.crs} if grid.crs.startswith("EPSG:") else {"proj:wkt2": grid.crs}
-    return {
-        "zarr_conventions": _CONVENTIONS,
-        **crs,
-        "spatial:dimensions": ["y", "x"],
-        "spatial:transform": list(grid.transform),
-        "spatial:shape": list(grid.shape),
-        "spatial:bbox": [float(value) for value in geobox.boundingbox],
-    }
+def _retired(store: Path) -> Path:
+    return store.with_name(f".{store.name}.old")
 
 
-def _encoding(cube: xr.Dataset) -> dict[str, dict[str, Any]]:
-    encoding: dict[str, dict[str, Any]] = {"time": dict(_TIME)} if "time" in cube.variables else {}
-    for name, variable in cube.variables.items():
-        if variable.chunks is not None:
-            encoding.setdefault(str(name), {})["chunks"] = tuple(sizes[0] for sizes in variable.chunks)
-        elif np.issubdtype(variable.dtype, np.datetime64):
-            encoding[str(name)] = dict(_TIME)
-    return encoding
+def _tidy(store: Path) -> None:
+    """Finish or take away what a killed writer left beside the store."""
+    replacement, retired = _replacement(store), _retired(store)
+    if retired.exists():
+        if not store.exists():  # killed between the two steps of a swap
+            (replacement if _state(replacement) == "complete" else retired).rename(store)
+        discard(retired)
+    for place in (store, replacement):
+        sweep(place)
+    for pattern in ("skeleton", "gone"):
+        for left in store.parent.glob(f".{_escape(store.name)}.{pattern}-*"):
+            shutil.rmtree(left)
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
 
 
 def _cannot_write(path: Path, cube: xr.Dataset, error: OSError) -> str:
@@ -210,5 +245,5 @@ def _cannot_write(path: Path, cube: xr.Dataset, error: OSError) -> str:
     needed, free = cube.nbytes / 2**30, shutil.disk_usage(path.parent).free / 2**30
     return (
         f"the disk is full: {path} needs up to {needed:.2f} GiB, {free:.2f} GiB are free; free some or choose another "
-        "path, then write the cube again; what is there is marked as incomplete"
+        "path, then write the cube again: what is there is kept, and marked as incomplete"
     )
