@@ -9,12 +9,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import google_crc32c
 import numpy as np
 from numba import njit
-from numcodecs import Blosc  # type: ignore[import-untyped]
+from numcodecs import Blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
@@ -23,13 +23,15 @@ from sarcube.cube.ledger import Index, Record, append_record
 
 Array = NDArray[Any]
 
-# Of radar power with 8 bits kept, level 1 on blocks of 1 MiB is the smallest (x 2.94) and by far the fastest (1.7 GB/s
-# a core; level 5 0.7, Blosc's own block size 0.8); higher levels gain nothing on speckle.
+# Of radar power with 8 bits kept, LZ4 makes a third (x 2.91) at 2.2 GB/s a core and is read at 3.5; Zstandard at its
+# best (level 1, blocks of 1 MiB) x 3.00 at 1.5 and 2.9. Higher levels gain nothing on speckle.
+_COMPRESSOR: Final = "lz4"
 _LEVEL = 1
-_BLOCK_BYTES = 2**20
 _MANTISSA = 23  # bits of a float32
 _EXPONENT = np.uint32(0x7F800000)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
+_NORMAL = np.uint32(0x00800000)  # the smallest normal number
+_NORMALS = np.uint32(0x7F000000)  # how many of them there are
 
 _local = threading.local()
 
@@ -54,9 +56,7 @@ class Layer:
 
 def codecs(dtype: np.dtype[Any]) -> list[Any]:
     """Return the codecs of a layer, as Zarr names them: compressed, and a checksum at the end."""
-    blosc = BloscCodec(
-        cname="zstd", clevel=_LEVEL, shuffle="bitshuffle", typesize=dtype.itemsize, blocksize=_BLOCK_BYTES
-    )
+    blosc = BloscCodec(cname=_COMPRESSOR, clevel=_LEVEL, shuffle="bitshuffle", typesize=dtype.itemsize)
     return [blosc, Crc32cCodec()]
 
 
@@ -172,7 +172,8 @@ def round_mantissa(values: NDArray[np.float32], *, keep_bits: int | None) -> tup
         _count(bits, found)
         return values, found
     rounded = _buffer(bits.size)
-    _round(bits, rounded, np.uint32(_MANTISSA - keep_bits), found)
+    if _round(bits, rounded, np.uint32(_MANTISSA - keep_bits)):
+        _count(bits, found)
     return rounded.view(np.float32).reshape(values.shape), found
 
 
@@ -185,20 +186,22 @@ def _buffer(size: int) -> NDArray[np.uint32]:
 
 
 @njit(cache=True, nogil=True)
-def _round(bits: Array, rounded: Array, dropped: np.uint32, found: Array) -> None:
+def _round(bits: Array, rounded: Array, dropped: np.uint32) -> int:
+    """Return how many NaN there are. No branch, no number wider than 32 bits: it is SIMD, three times as fast."""
     one = np.uint32(1)
-    mask = ~np.uint32((one << dropped) - one)
+    mask = np.uint32(~np.uint32((one << dropped) - one))
     below_half = np.uint32((one << np.uint32(dropped - one)) - one)
-    smallest = np.uint32(0x00800000)  # below it numbers are subnormal
+    nans = 0
     for i in range(bits.size):
         value = bits[i]
-        magnitude = value & _MAGNITUDE
-        result = np.uint32(value + below_half + ((value >> dropped) & one)) & mask
-        if magnitude < smallest or magnitude >= _EXPONENT or (result & _MAGNITUDE) >= _EXPONENT:
-            result = value
-            if magnitude > _EXPONENT:
-                found[value & np.uint32(0xFF)] += 1
-        rounded[i] = result
+        magnitude = np.uint32(value & _MAGNITUDE)
+        result = np.uint32(np.uint32(value + below_half + np.uint32(np.uint32(value >> dropped) & one)) & mask)
+        # What is subnormal, infinite or NaN wraps around or lies above; what would round to infinity is seen after.
+        can_round = (np.uint32(magnitude - _NORMAL) < _NORMALS) & (np.uint32(result & _MAGNITUDE) < _EXPONENT)
+        rounded[i] = result if can_round else value
+        if magnitude > _EXPONENT:
+            nans += 1
+    return nans
 
 
 @njit(cache=True, nogil=True)
@@ -212,7 +215,7 @@ def _compress(content: Array) -> bytes:
     content = np.ascontiguousarray(content)
     if not content.itemsize * content.size:
         return b""
-    blosc = Blosc("zstd", _LEVEL, Blosc.BITSHUFFLE, _BLOCK_BYTES, typesize=content.itemsize)
+    blosc = Blosc(_COMPRESSOR, _LEVEL, Blosc.BITSHUFFLE, typesize=content.itemsize)
     encoded: bytes = blosc.encode(content)
     return encoded
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 from dask.base import compute_as_if_collection
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 MARKER = ".sarcube/COMPLETE"
 LEDGER = ".sarcube/ledger.jsonl"  # compacted
+_NEIGHBOURS = 8  # chunks that a thread writes in one go
 OPEN_LEDGER = ".sarcube/ledger"  # a file for each process that writes
 
 
@@ -123,7 +125,9 @@ def write_chunks(
             graphs.append(lazy.dask)
             keys += [(lazy.name, *(a - b for a, b in zip(index, start, strict=True))) for index in mine]
     if keys:
-        compute_as_if_collection(da.Array, HighLevelGraph.merge(*graphs), keys)
+        # A thread takes neighbours: they share tiles of a file. Schedulers of another kind do not look at it.
+        with dask.config.set(chunksize=_NEIGHBOURS):
+            compute_as_if_collection(da.Array, HighLevelGraph.merge(*graphs), keys)
     shutil.rmtree(staging)
     records = recorded(store, store / ledger)
     return {key: records[key] for key in wanted}

@@ -18,7 +18,7 @@ from sarcube.cube.skeleton import OWN_ATTRIBUTES, Storable
 from sarcube.errors import StoreError
 
 PLAN = ".sarcube/plan.json"
-_WHAT = {"dims": "dimensions", "shape": "size", "chunks": "chunks", "dtype": "type", "attributes": "attributes"}
+_WHAT = {"dims": "dimensions", "shape": "size", "chunks": "chunks", "dtype": "type"}
 
 Fingerprint = dict[str, Any]
 
@@ -136,11 +136,11 @@ def differences(ours: Fingerprint, given: Fingerprint) -> list[str]:
             continue
         found += [
             f"{name} has {word} {_show(a[key])} in the store, {_show(b[key])} in the cube given"
-            if key not in ("attributes",)
-            else f"{name} has other attributes"
             for key, word in _WHAT.items()
             if a[key] != b[key]
         ]
+        if a["attributes"] != b["attributes"]:
+            found.append(f"{name} has other attributes")
         if a["keep_bits"] != b["keep_bits"]:
             found.append(f"{name} keeps {a['keep_bits'] or 'all'} bits in the store, {b['keep_bits'] or 'all'} now")
         if a["values"] != b["values"] and a["shape"] == b["shape"] and a["chunks"] == b["chunks"]:

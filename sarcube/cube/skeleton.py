@@ -15,7 +15,9 @@ import numpy as np
 import odc.geo.xr  # noqa: F401  registers cube.odc
 import rioxarray  # noqa: F401  registers cube.rio
 import xarray as xr
+from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.storage import MemoryStore
 
 from sarcube.cube.blocks import Layer, codecs, fill_value
 from sarcube.cube.grid import grid_of
@@ -119,8 +121,10 @@ def write_skeleton(ready: Storable, folder: Path) -> None:
     coordinates = [name for name in ready.cube.coords if name in names]
     described = small.assign(placeholders).set_coords(coordinates)[list(ready.cube.variables)]
     described.attrs = ready.cube.attrs
+    # Through memory: Zarr hands each small file to another thread, which takes longer than to write it.
+    files: dict[str, Buffer] = {}
     described.to_zarr(
-        folder,
+        MemoryStore(files),
         mode="w",
         zarr_format=3,
         consolidated=False,
@@ -128,6 +132,10 @@ def write_skeleton(ready: Storable, folder: Path) -> None:
         encoding=_encoding(described, ready.layers),
         write_empty_chunks=True,  # a chunk that is not there is lost, never merely empty
     )
+    for name, content in files.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content.to_bytes())
     _consolidate(folder)
     (folder / ".sarcube" / "ledger").mkdir(parents=True)
     (folder / ".sarcube" / "zarr.json").write_text(json.dumps(_GROUP))
