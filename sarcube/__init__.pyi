@@ -15,10 +15,17 @@ from .change.baselines import landslide_density as landslide_density
 from .change.composite import composite as composite
 from .cube.geometry import add_geometry as add_geometry
 from .cube.geometry import add_terrain as add_terrain
+from .cube.insar import add_insar as add_insar
+from .cube.landslide_cubes import open_landslide_cube as open_landslide_cube
+from .cube.layers import add_layer as add_layer
 from .cube.load import load as load
+from .cube.masks import add_layover_shadow as add_layover_shadow
+from .cube.quality import quality as quality
+from .cube.sar_lra import open_sar_lra as open_sar_lra
 from .cube.store import open_cube as open_cube
 from .cube.store import write_cube as write_cube
 from .cube.track import select_track as select_track
+from .cube.verify import verify_cube as verify_cube
 from .detection.detect import detect as detect
 from .detection.export import write_detections as write_detections
 from .detection.scores import score_windows as score_windows

@@ -16,7 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import sarcube as sc
-from sarcube.errors import InputError, SarcubeError, TrackError
+from sarcube.cube.store import KEEP_BITS
+from sarcube.errors import InputError, SarcubeError, StoreError, TrackError
 from sarcube.synthetic.archive import FLAWS, USUAL_FLAWS
 
 out = Console(soft_wrap=True)
@@ -30,7 +31,8 @@ app = typer.Typer(
     "Start with [bold]sarcube demo[/bold]: it simulates an event, builds its cube, maps its landslides and compares "
     "the map with the truth.",
     epilog="Exit codes: 0 done; 2 wrong usage; 3 nothing there (no scene, track, band, area); 4 a file is missing or "
-    "broken; 5 a store or disk problem; 1 anything else; 130 interrupted.",
+    "broken; 5 a store or disk problem; 6 done, but files that could not be read left holes; 1 anything else; "
+    "130 interrupted.",
 )
 
 EventFile = Annotated[Path, typer.Argument(help="TOML file with name, bbox and time (or pre_end and post_start).")]
@@ -136,9 +138,18 @@ def build(
     post_days: PostDays = 12,
     relative_orbit: Annotated[int | None, typer.Option(help="Of files whose names and tags do not tell it.")] = None,
     orbit_state: Annotated[str | None, typer.Option(help="ascending or descending, likewise.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a complete cube that is there already.")] = False,
+    drop: Annotated[list[str] | None, typer.Option(help="Id of an item to leave out, repeatable.")] = None,
+    on_error: Annotated[
+        str, typer.Option(help="raise: stop at a file that cannot be read. skip: leave holes.")
+    ] = "raise",
+    exact: Annotated[bool, typer.Option(help="Keep every bit, not 8 bits of the mantissa (0.01 dB).")] = False,
+    append: Annotated[bool, typer.Option(help="Add new dates to the cube that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace a cube that is there already.")] = False,
 ) -> None:
-    """Build a cube from staged scenes: a catalogue, or RTC GeoTIFFs of OPERA, HyP3 or Planetary Computer names."""
+    """Build a cube from staged scenes: a catalogue, or RTC GeoTIFFs of OPERA, HyP3 or Planetary Computer names.
+
+    Run it again after an interruption: it goes on where it stopped.
+    """
     start = time.perf_counter()
     place = None if event is None else sc.read_event(event)
     if (source / "catalog.json").exists():
@@ -148,19 +159,63 @@ def build(
     else:
         catalog = sc.items_from_folder(source, relative_orbit=relative_orbit, orbit_state=orbit_state)
     items = catalog if place is None else sc.search(place, catalog=catalog, pre_days=pre_days, post_days=post_days)
-    data = sc.load(items, bbox=None if place is None else place.bbox, resolution=resolution)
+    data = sc.load(
+        items,
+        bbox=None if place is None else place.bbox,
+        resolution=resolution,
+        drop=tuple(drop or ()),
+        on_error=on_error,
+    )
     if dem is not None:
         data = sc.add_geometry(sc.add_terrain(data, dem))
     with _computing("writing the cube"):
-        sc.write_cube(data, cube, overwrite=overwrite)
-    _describe(sc.open_cube(cube))
+        sc.write_cube(data, cube, keep_bits=None if exact else KEEP_BITS, append=append, overwrite=overwrite)
+    built = sc.open_cube(cube)
+    _describe(built)
     _written([cube], start)
+    if built.attrs.get("unread"):
+        err.print("[bold yellow]holes:[/bold yellow] files could not be read; the same command tries just these again")
+        raise typer.Exit(6)
 
 
 @app.command()
-def info(cube: CubePath) -> None:
+def info(
+    cube: CubePath,
+    incomplete: Annotated[bool, typer.Option(help="Also a cube that was never completed.")] = False,
+) -> None:
     """Say what a cube holds: extent, layers, tracks, dates."""
-    _describe(sc.open_cube(cube))
+    _describe(sc.open_cube(cube, allow_incomplete=incomplete))
+
+
+@app.command()
+def verify(cube: CubePath) -> None:
+    """Read every byte of a cube and compare it with its checksums."""
+    with _steps() as progress:
+        progress("verifying", 0, 1)
+        findings = sc.verify_cube(cube)
+        progress("verifying", 1, 1)
+    for finding in findings:
+        out.print(str(finding), highlight=False)
+    if findings:
+        raise StoreError(
+            f"{cube}: {len(findings)} findings; run the `sarcube build` that made it again: it repairs just these"
+        )
+    out.print(f"{cube} is whole")
+
+
+@app.command()
+def quality(
+    cube: CubePath,
+    drop: Annotated[list[str] | None, typer.Option(help="Id of an item to leave out, repeatable.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the whole table here.")] = None,
+) -> None:
+    """Say per scene what is missing, whether it is displaced, and how its slices fit."""
+    logging.getLogger("sarcube.cube.quality").setLevel(logging.ERROR)  # the table below says it all
+    with _computing("looking at the scenes"):
+        table = sc.quality(sc.open_cube(cube), drop=tuple(drop or ()))
+    if csv is not None:
+        table.to_csv(csv, index=False)
+    _quality_table(table)
 
 
 @app.command()
@@ -209,9 +264,33 @@ def _describe(data: Any) -> None:
         days = data["time"].to_numpy()[names == name].astype("M8[D]")
         table.add_row(name, str(len(days)), str(days.min()), str(days.max()))
     out.print(table)
-    for label in ("duplicates_dropped", "missing_polarisations", "items_without_vv_and_vh"):
+    for label in ("incomplete",):
+        if label in data.attrs:
+            out.print(f"{label}: {data.attrs[label]}")
+    for label in (
+        "duplicates_dropped",
+        "dropped_on_request",
+        "missing_polarisations",
+        "items_without_vv_and_vh",
+        "unread",
+    ):
         for line in data.attrs.get(label, []):
             out.print(f"{label.replace('_', ' ')}: {line}")
+
+
+def _quality_table(data: Any) -> None:
+    table = Table(title="shares of pixels; displacement in pixels against the track's other dates")
+    shares = [name for name in data.columns if name.endswith(("_valid", "_zeros", "_nodata", "_fringe", "_unread"))]
+    shares = [name for name in shares if name.endswith("_valid") or (data[name] > 0).any()]
+    for column in ("date", "track", *(name.replace("_", " ") for name in shares), "rows", "columns", "seam dB"):
+        table.add_column(column, justify="left" if column in ("date", "track") else "right")
+    for _, row in data.iterrows():
+        numbers = [f"{row[name]:.2f}" for name in ("shift_rows", "shift_columns", "seam_db")]
+        table.add_row(f"{row['time']:%Y-%m-%d}", row["track"], *(f"{row[name]:.1%}" for name in shares), *numbers)
+    out.print(table)
+    for _, row in data.iterrows():
+        for warning in row["warnings"]:
+            out.print(warning, highlight=False)
 
 
 def _written(files: list[Path], start: float) -> None:
