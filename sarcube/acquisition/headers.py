@@ -39,8 +39,11 @@ from sarcube.errors import ReadError
 # Neither side files nor directory listings are looked for: a file is what its item says.
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
-# Windows read before a kept file is closed: GDAL keeps the tiles of a file while it is open, 4 MiB a window.
-_MOST_WINDOWS = 8
+# Windows read before a kept file is closed: GDAL keeps the tiles of a file while it is open, 4 MiB a window and more.
+_MOST_WINDOWS = 16
+# Bytes of decoded tiles that GDAL keeps in a long computation, instead of a twentieth of the memory: what neighbouring
+# blocks share. With more, the peak of memory grows with the area.
+_TILE_CACHE = (8 << 20) * (os.cpu_count() or 1)
 _HEADER = 1 << 16  # bytes fetched at first: the header of a COG of 30 000 x 20 000 pixels
 _GAP = 1 << 17  # bytes: two tiles nearer than this come in one request, which costs less than a second one
 _SPAN = 1 << 22  # bytes: a longer request is split, so that parts come side by side and little is fetched twice
@@ -114,6 +117,13 @@ def open_geotiff(href: str, *, owner: str, overview: int | None = None) -> Itera
         else:  # a path as Path is never taken for a URL
             dataset = stack.enter_context(rasterio.open(Path(href), driver="GTiff", **level))
         yield dataset
+
+
+@contextmanager
+def small_tile_cache() -> Iterator[None]:
+    """Keep GDAL's cache of decoded tiles small while this is open: it is one for the whole process."""
+    with rasterio.Env(GDAL_CACHEMAX=_TILE_CACHE):
+        yield
 
 
 @contextmanager

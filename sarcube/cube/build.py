@@ -16,6 +16,7 @@ from dask.base import compute_as_if_collection
 from dask.highlevelgraph import HighLevelGraph
 
 from sarcube import __version__
+from sarcube.acquisition.headers import small_tile_cache
 from sarcube.cube.blocks import Layer, staging_folder, write_block
 from sarcube.cube.holes import Hole, hole_value
 from sarcube.cube.ledger import Key, Record, compact, digest, finished, recorded
@@ -126,7 +127,7 @@ def write_chunks(
             keys += [(lazy.name, *(a - b for a, b in zip(index, start, strict=True))) for index in mine]
     if keys:
         # A thread takes neighbours: they share tiles of a file. Schedulers of another kind do not look at it.
-        with dask.config.set(chunksize=_NEIGHBOURS):
+        with dask.config.set(chunksize=_NEIGHBOURS), small_tile_cache():
             compute_as_if_collection(da.Array, HighLevelGraph.merge(*graphs), keys)
     shutil.rmtree(staging)
     records = recorded(store, store / ledger)
