@@ -24,7 +24,7 @@ import rasterio
 import xarray as xr
 
 import sarcube as sc
-from sarcube.cube.quality import quality
+from sarcube.cube.quality.table import quality
 from sarcube.synthetic.archive import NODATA
 
 FLAWS = ("nodata", "zeros", "slices", "vv_only", "offset_grid", "shift", "fringe")

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 import sarcube as sc
-from sarcube.cube.store import KEEP_BITS
+from sarcube.cube.store.write import KEEP_BITS
 from sarcube.errors import InputError, SarcubeError, StoreError, TrackError
 from sarcube.synthetic.archive import FLAWS, USUAL_FLAWS
 
@@ -60,9 +60,8 @@ def demo(
     """Simulate an event and map its landslides: the whole path, offline, with the truth beside it."""
     from sarcube.demo import run_demo
 
-    logging.getLogger("sarcube.cube.load").setLevel(logging.ERROR)  # the simulated archive's flaws are meant
     start = time.perf_counter()
-    with _steps() as progress:
+    with _steps() as progress, _quiet("sarcube.cube.load"):  # the simulated archive's flaws are meant
         simulation, result = run_demo(
             folder, seed=seed, size_km=size_km, keep=keep, progress=progress, stage=_computing
         )
@@ -210,8 +209,7 @@ def quality(
     csv: Annotated[Path | None, typer.Option(help="Write the whole table here.")] = None,
 ) -> None:
     """Say per scene what is missing, whether it is displaced, and how its slices fit."""
-    logging.getLogger("sarcube.cube.quality").setLevel(logging.ERROR)  # the table below says it all
-    with _computing("looking at the scenes"):
+    with _computing("looking at the scenes"), _quiet("sarcube.cube.quality"):  # the table below says it all
         table = sc.quality(sc.open_cube(cube), drop=tuple(drop or ()))
     if csv is not None:
         table.to_csv(csv, index=False)
@@ -328,6 +326,18 @@ def _computing(what: str) -> Iterator[None]:
     """Show a bar for every Dask computation inside."""
     with _bar() as bar, _DaskBar(bar, what):
         yield
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Let a part of sarcube say nothing below an error."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class _DaskBar(Callback):

@@ -9,7 +9,7 @@ from pathlib import Path
 from sarcube.acquisition.catalog import search
 from sarcube.cube.geometry import add_geometry, add_terrain
 from sarcube.cube.load import load
-from sarcube.cube.store import open_cube, write_cube
+from sarcube.cube.store.write import open_cube, write_cube
 from sarcube.errors import StoreError
 from sarcube.labels.inventory import read_inventory
 from sarcube.mapping import LandslideMap, map_landslides

@@ -16,8 +16,8 @@ from rtc_scenes import make_item
 
 import sarcube as sc
 import sarcube.cube.lazy as loading
-from sarcube.cube.blocks import round_mantissa
-from sarcube.cube.store import write_cube
+from sarcube.cube.store.blocks import round_mantissa
+from sarcube.cube.store.write import write_cube
 
 BANDS = ("vv", "vh")
 TIMES = ["2022-02-01T11:30:00", "2022-02-13T11:30:00", "2022-02-25T11:30:00"]

@@ -12,8 +12,8 @@ from rtc_scenes import scene
 
 import sarcube as sc
 from sarcube.cube.holes import Hole, hole_value
-from sarcube.cube.store import open_cube, write_cube
-from sarcube.cube.verify import verify_cube
+from sarcube.cube.store.verify import verify_cube
+from sarcube.cube.store.write import open_cube, write_cube
 from sarcube.errors import InputError, StoreError
 
 TIMES = ["2022-02-01T11:30:00", "2022-02-13T11:30:00", "2022-02-25T11:30:00", "2022-01-20T11:30:00"]
@@ -144,7 +144,7 @@ def test_there_must_be_a_complete_cube_to_append_to(items, path, tmp_path):
 
 
 def test_another_append_after_one_that_was_given_up(items, path, monkeypatch, tmp_path):
-    import sarcube.cube.append as appending
+    import sarcube.cube.store.append as appending
 
     def killed(*_):
         raise Killed

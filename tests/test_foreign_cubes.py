@@ -10,9 +10,9 @@ from foreign_rasters import nothing_may_compute, write_raster
 from range_server import serve
 
 import sarcube as sc
+from sarcube.cube.foreign.landslide_cubes import open_landslide_cube
+from sarcube.cube.foreign.sar_lra import open_sar_lra
 from sarcube.cube.holes import Hole, hole_reasons
-from sarcube.cube.landslide_cubes import open_landslide_cube
-from sarcube.cube.sar_lra import open_sar_lra
 from sarcube.errors import BandError, InputError, ReadError
 
 DAY = np.timedelta64(1, "D")

@@ -7,7 +7,7 @@ import xarray as xr
 from affine import Affine
 from foreign_rasters import LEFT, TOP, make_cube, nothing_may_compute, write_raster
 
-from sarcube.cube.insar import add_insar
+from sarcube.cube.foreign.insar import add_insar
 from sarcube.errors import AreaError, InputError, ReadError, TrackError
 
 FIRST = "S1AA_20160616T161201_20160628T161202_VVP012_INT80_G_ueF_355F"

@@ -18,10 +18,10 @@ import xarray as xr
 from killable import cube_of, items_in
 from rtc_scenes import scene
 
-from sarcube.cube.build import LEDGER, OPEN_LEDGER
-from sarcube.cube.ledger import finished
-from sarcube.cube.store import open_cube, write_cube
-from sarcube.cube.verify import verify_cube
+from sarcube.cube.store.build import LEDGER, OPEN_LEDGER
+from sarcube.cube.store.ledger import finished
+from sarcube.cube.store.verify import verify_cube
+from sarcube.cube.store.write import open_cube, write_cube
 from sarcube.errors import StoreError
 
 DELAY = 0.012  # seconds a read takes at least, so that builds are long enough to be hit

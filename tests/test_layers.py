@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from range_server import serve
 
-from sarcube.cube import raster
-from sarcube.cube.layers import add_layer
+from sarcube.cube.foreign import raster
+from sarcube.cube.foreign.layers import add_layer
 from sarcube.errors import AreaError, InputError, ReadError, SarcubeError
 
 CALIFORNIA = Path(__file__).parents[2] / "shared" / "data" / "opera-rtc-california"

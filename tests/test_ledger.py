@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -19,10 +20,10 @@ from rtc_scenes import scene
 
 import sarcube as sc
 from sarcube.cube.holes import Hole, hole_value
-from sarcube.cube.ledger import Record, append_record, read_records
-from sarcube.cube.lock import writing
-from sarcube.cube.store import open_cube, write_cube
-from sarcube.cube.verify import verify_cube
+from sarcube.cube.store.ledger import Record, append_record, read_records
+from sarcube.cube.store.lock import writing
+from sarcube.cube.store.verify import verify_cube
+from sarcube.cube.store.write import open_cube, write_cube
 from sarcube.errors import AreaError, InputError, StoreError
 
 TIMES = ["2022-02-01T11:30:00", "2022-02-13T11:30:00", "2022-02-25T11:30:00"]
@@ -45,6 +46,13 @@ def reads(monkeypatch):
 
     class Reads(list):
         fail = None
+
+        def settle(self):
+            """Wait for threads that were at work when the build failed."""
+            before = -1
+            while len(self) != before:
+                before = len(self)
+                time.sleep(0.3)
 
     seen = Reads()
     read = lazy.mosaic
@@ -77,6 +85,7 @@ def test_a_second_call_reads_what_is_not_finished_and_no_more(cube, reads, tmp_p
     reads.fail = 29
     with dask.config.set(scheduler=scheduler), pytest.raises(RuntimeError, match="power"):
         write_cube(cube, tmp_path / "cube.zarr")
+    reads.settle()
     done = len([record for path in (tmp_path / "cube.zarr/.sarcube/ledger").iterdir() for record in read_records(path)])
     assert 20 < done <= 29
     reads.fail = None
@@ -140,7 +149,8 @@ def test_the_fingerprint_is_the_same_in_another_process(cube, tmp_path):
     script = (
         "import sys; sys.path.insert(0, 'tests')\n"
         "from pathlib import Path\nimport sarcube as sc\nfrom rtc_scenes import make_item\n"
-        "from sarcube.cube.plan import fingerprint\nfrom sarcube.cube.skeleton import storable\nimport json\n"
+        "from sarcube.cube.store.plan import fingerprint\nfrom sarcube.cube.store.skeleton import storable\n"
+        "import json\n"
         f"root = Path({str(tmp_path / 'scenes')!r})\n"
         f"times = {TIMES!r}\n"
         "items = [make_item(f'S{n}', {p: root / f'S{n}' / f'iw-{p}.rtc.tiff' for p in ('vv', 'vh')}, time=t)"
@@ -150,8 +160,8 @@ def test_the_fingerprint_is_the_same_in_another_process(cube, tmp_path):
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
-    from sarcube.cube.plan import fingerprint
-    from sarcube.cube.skeleton import storable
+    from sarcube.cube.store.plan import fingerprint
+    from sarcube.cube.store.skeleton import storable
 
     assert json.loads(found.stdout.splitlines()[-1]) == fingerprint(storable(cube, keep_bits=8))
 
@@ -182,7 +192,7 @@ def test_a_second_writer_is_refused_and_told_who_the_first_is(cube, tmp_path):
 def test_a_lock_dies_with_its_process(tmp_path):
     store = tmp_path / "cube.zarr"
     script = (
-        "from pathlib import Path\nfrom sarcube.cube.lock import writing\n"
+        "from pathlib import Path\nfrom sarcube.cube.store.lock import writing\n"
         f"import os, signal\nwith writing(Path({str(store)!r})):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9

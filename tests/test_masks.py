@@ -8,7 +8,7 @@ from affine import Affine
 from foreign_rasters import LEFT, TOP, make_cube, nothing_may_compute, write_raster
 
 import sarcube as sc
-from sarcube.cube.masks import add_layover_shadow, codes_from_hyp3, codes_from_opera
+from sarcube.cube.foreign.masks import add_layover_shadow, codes_from_hyp3, codes_from_opera
 from sarcube.errors import AreaError, InputError, ReadError, TrackError
 
 OPERA = np.array([0, 1, 2, 3, 255], np.uint8)

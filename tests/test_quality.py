@@ -19,10 +19,10 @@ from scipy import ndimage
 
 import sarcube as sc
 from sarcube.cube.holes import Hole, hole_reasons, hole_value
-from sarcube.cube.others import medians_of_others
-from sarcube.cube.quality import quality
-from sarcube.cube.seam import cell_size, flight_heading, strongest_step
-from sarcube.cube.shift import displacement, measure_shifts, tiles_over
+from sarcube.cube.quality.medians import medians_of_others
+from sarcube.cube.quality.seam import cell_size, flight_heading, strongest_step
+from sarcube.cube.quality.shift import displacement, measure_shifts, tiles_over
+from sarcube.cube.quality.table import quality
 from sarcube.errors import BandError, InputError
 from sarcube.synthetic.archive import FLAWS, NODATA, USUAL_FLAWS
 

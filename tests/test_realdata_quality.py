@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sarcube as sc
-from sarcube.cube.quality import quality
+from sarcube.cube.quality.table import quality
 
 FOLDER = Path(__file__).parents[2] / "shared" / "data" / "opera-rtc-california"
 PLACE = "T137-292321-IW2"

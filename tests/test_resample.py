@@ -13,8 +13,8 @@ from rtc_scenes import CRS, LEFT, TOP, make_item, speckle, values_of, write_rtc
 from scipy import ndimage
 
 import sarcube as sc
-from sarcube.cube import read
 from sarcube.cube.holes import VALID, Hole, hole_reasons
+from sarcube.cube.reading import mosaic as read
 
 OTHER = "EPSG:32648"
 BOTH = pytest.mark.parametrize("method", ["bilinear", "average"])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarcube.cube.blocks import Layer, prepare, round_mantissa
 from sarcube.cube.holes import Hole, hole_value
+from sarcube.cube.store.blocks import Layer, prepare, round_mantissa
 
 BITS = hnp.arrays(np.uint32, st.integers(1, 200), elements=st.integers(0, 2**32 - 1))
 

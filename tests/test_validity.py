@@ -15,11 +15,11 @@ from rtc_scenes import CRS, LEFT, TOP, make_item, scene, speckle, write_rtc
 from scipy import ndimage
 
 import sarcube as sc
-from sarcube.cube import outlook
-from sarcube.cube.fringe import fringe_reach, mark_fringe
 from sarcube.cube.holes import VALID, Hole, hole_reasons, hole_value
-from sarcube.cube.place import Block
-from sarcube.cube.validity import blank, fill_holes, mark_holes
+from sarcube.cube.reading import outlook
+from sarcube.cube.reading.fringe import fringe_reach, mark_fringe
+from sarcube.cube.reading.place import Block
+from sarcube.cube.reading.validity import blank, fill_holes, mark_holes
 
 NODATA = -32768.0
 
@@ -197,7 +197,7 @@ def test_the_overviews_shortcut_changes_nothing(tmp_path, monkeypatch, resamplin
 
 def test_without_thick_holes_no_surroundings_are_read(tmp_path, monkeypatch):
     """A file with single zeros and a wide edge of nothing on the left: only the blocks there look around."""
-    from sarcube.cube import native
+    from sarcube.cube.reading import native
 
     windows = []
     original = native.read_window

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from rtc_scenes import scene
 
 import sarcube as sc
-from sarcube.cube.store import open_cube, write_cube
-from sarcube.cube.verify import Finding, verify_cube
+from sarcube.cube.store.verify import Finding, verify_cube
+from sarcube.cube.store.write import open_cube, write_cube
 from sarcube.errors import StoreError
 
 

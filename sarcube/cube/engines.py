@@ -32,9 +32,9 @@ from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid, read_scene
 from sarcube.cube.grid import grid_of, outline_bounds
 from sarcube.cube.holes import Floats, Hole, hole_value
-from sarcube.cube.native import Source, check_header
-from sarcube.cube.place import Block, covered
-from sarcube.cube.validity import blank, fill_holes, mark_holes
+from sarcube.cube.reading.native import Source, check_header
+from sarcube.cube.reading.place import Block, covered
+from sarcube.cube.reading.validity import blank, fill_holes, mark_holes
 from sarcube.errors import InputError, ReadError
 
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}  # as in the native reader

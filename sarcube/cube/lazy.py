@@ -11,9 +11,9 @@ from dask.base import tokenize
 
 from sarcube.acquisition.scenes import Grid, Scene
 from sarcube.cube.holes import Floats
-from sarcube.cube.native import Source
-from sarcube.cube.place import Block
-from sarcube.cube.read import Reading, mosaic
+from sarcube.cube.reading.mosaic import Reading, mosaic
+from sarcube.cube.reading.native import Source
+from sarcube.cube.reading.place import Block
 
 _LAST_PART = 255  # a hole has a byte for the place of its slice; what comes after shares the last
 

@@ -17,9 +17,9 @@ from sarcube.acquisition.scenes import Grid, Raster, Scene, drop_duplicates, gro
 from sarcube.cube.describe import band_attributes, coordinates, record
 from sarcube.cube.grid import Bounds, bounds_in_degrees, choose_geobox, geobox_like, grid_of, outline_bounds
 from sarcube.cube.lazy import lazy_band, numbered
-from sarcube.cube.native import Source
-from sarcube.cube.read import Reading
-from sarcube.cube.resample import METHODS
+from sarcube.cube.reading.mosaic import Reading
+from sarcube.cube.reading.native import Source
+from sarcube.cube.reading.resample import METHODS
 from sarcube.errors import AreaError, BandError, InputError, NoSceneError
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def load(
         What reads the files. The others are there to compare with: they erode no border fringe and skip no error.
     border_fringe : int, optional
         Pixels of a file to leave out along thick areas without data, where a swath's edge holds noise; see
-        `sarcube.cube.fringe`. Default: 8; with another engine than "native" it can only be 0.
+        `sarcube.cube.reading.fringe`. Default: 8; with another engine than "native" it can only be 0.
     on_error : {"raise", "skip"}
         "skip": a file that cannot be read leaves holes where no other slice is valid, each saying why, and a warning.
         An item that says nothing of its grid and whose header cannot be read is an error all the same: nobody knows

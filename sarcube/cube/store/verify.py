@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarcube.cube.append import COMMIT
-from sarcube.cube.build import LEDGER, MARKER, OPEN_LEDGER, damaged_documents, ledger_digest, read_marker
-from sarcube.cube.ledger import Index, finished
-from sarcube.cube.plan import read_plan
+from sarcube.cube.store.append import COMMIT
+from sarcube.cube.store.build import LEDGER, MARKER, OPEN_LEDGER, damaged_documents, ledger_digest, read_marker
+from sarcube.cube.store.ledger import Index, finished
+from sarcube.cube.store.plan import read_plan
 from sarcube.errors import StoreError
 
 

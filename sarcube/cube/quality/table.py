@@ -18,9 +18,9 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 
 from sarcube.cube.holes import Hole, hole_reasons
-from sarcube.cube.others import medians_of_others
-from sarcube.cube.seam import cell_size, flight_heading, strongest_step
-from sarcube.cube.shift import MIN_DATES, Tile, measure_shifts, tiles_over
+from sarcube.cube.quality.medians import medians_of_others
+from sarcube.cube.quality.seam import cell_size, flight_heading, strongest_step
+from sarcube.cube.quality.shift import MIN_DATES, Tile, measure_shifts, tiles_over
 from sarcube.errors import BandError, InputError
 
 logger = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ def quality(cube: xr.Dataset, *, drop: Collection[str] = ()) -> pd.DataFrame:
 
     Notes
     -----
-    Shift: see `sarcube.cube.shift`; at most nine tiles of 256² pixels, spread over the cube, are looked at, on VV where
-    there is VV. What is found and missed, and how many false alarms there are, stands in docs/quality.md.
+    Shift: see `sarcube.cube.quality.shift`; at most nine tiles of 256² pixels, spread over the cube, are looked at, on
+    VV where there is VV. What is found and missed, and how many false alarms there are, stands in docs/quality.md.
     """
     if "scene_track" not in cube.coords:
         raise InputError('the cube has no coordinate "scene_track", such as "D164", along time; add it')

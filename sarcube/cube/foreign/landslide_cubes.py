@@ -24,9 +24,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from sarcube.cube.foreign.landslide_passes import read_passes
+from sarcube.cube.foreign.raster import space_coords
 from sarcube.cube.holes import Hole, hole_value
-from sarcube.cube.landslide_passes import read_passes
-from sarcube.cube.raster import space_coords
 from sarcube.errors import BandError, InputError, ReadError
 
 logger = logging.getLogger(__name__)

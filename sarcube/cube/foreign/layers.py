@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from sarcube.cube.raster import (
+from sarcube.cube.foreign.raster import (
     RasterFile,
     chunks_of,
     covers,

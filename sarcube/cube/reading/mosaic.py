@@ -9,10 +9,10 @@ import numpy as np
 
 from sarcube.acquisition.scenes import Grid
 from sarcube.cube.holes import Floats, Hole, hole_value
-from sarcube.cube.native import Source, read_native
-from sarcube.cube.place import Block, agree, covered, halves
-from sarcube.cube.resample import METHODS
-from sarcube.cube.validity import blank, fill_holes
+from sarcube.cube.reading.native import Source, read_native
+from sarcube.cube.reading.place import Block, agree, covered, halves
+from sarcube.cube.reading.resample import METHODS
+from sarcube.cube.reading.validity import blank, fill_holes
 from sarcube.errors import ReadError
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ _NATIVE_LIMIT = 2**25
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read: `resampling` (see `sarcube.cube.resample`), `border_fringe` in native pixels, `on_error`."""
+    """How files are read: `resampling` (see `METHODS`), `border_fringe` in native pixels, `on_error`."""
 
     resampling: str = "nearest"
     border_fringe: int = 8

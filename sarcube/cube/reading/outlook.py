@@ -1,7 +1,7 @@
 """Whether thick holes may be near, asked of a file's overview.
 
 To read every block's surroundings would be to decode each tile up to four times. The answer may be a needless yes but
-never a wrong no. A thick area (see `sarcube.cube.fringe`) has room for pixels of an overview of factor 4 or less that
+never a wrong no. A thick area (see `fringe`) has room for pixels of an overview of factor 4 or less that
 are made of holes alone, 12 pixels around their centre: as far as the usual kernels reach, nearest, mode, average,
 bilinear and cubic, also where each overview is made of the one before. At the file's edge there is room for 8, and
 cubic's tail there is negative. What could hide a hole: an overview that was not made from the file's pixels, one made
@@ -20,8 +20,8 @@ from rasterio.windows import Window
 
 from sarcube.acquisition.headers import borrow_geotiff, open_geotiff, read_window
 from sarcube.acquisition.hrefs import is_url
-from sarcube.cube.place import Block
-from sarcube.cube.validity import mark_holes
+from sarcube.cube.reading.place import Block
+from sarcube.cube.reading.validity import mark_holes
 
 _FACTOR = 4  # of the coarsest overview that has room enough in a thick area
 _UNIT = 512  # overview pixels along a side that are read at once: a tile of a usual COG

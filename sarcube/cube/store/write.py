@@ -7,13 +7,22 @@ from pathlib import Path
 
 import xarray as xr
 
-from sarcube.cube.append import COMMIT, append_dates, finish_append
-from sarcube.cube.build import LEDGER, MARKER, OPEN_LEDGER, complete, create, damaged_documents, heal_plan, read_marker
-from sarcube.cube.guard import GuardedStore
-from sarcube.cube.ledger import finished
-from sarcube.cube.lock import writing
-from sarcube.cube.plan import PLAN, Fingerprint, Part, differences, fingerprint, read_plan
-from sarcube.cube.skeleton import GRID_ATTRIBUTES, Storable, discard, storable, sweep
+from sarcube.cube.store.append import COMMIT, append_dates, finish_append
+from sarcube.cube.store.build import (
+    LEDGER,
+    MARKER,
+    OPEN_LEDGER,
+    complete,
+    create,
+    damaged_documents,
+    heal_plan,
+    read_marker,
+)
+from sarcube.cube.store.guard import GuardedStore
+from sarcube.cube.store.ledger import finished
+from sarcube.cube.store.lock import writing
+from sarcube.cube.store.plan import PLAN, Fingerprint, Part, differences, fingerprint, read_plan
+from sarcube.cube.store.skeleton import GRID_ATTRIBUTES, Storable, discard, storable, sweep
 from sarcube.errors import InputError, SarcubeError, StoreError
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sarcube.cube.raster import (
+from sarcube.cube.foreign.raster import (
     Chunks,
     RasterFile,
     chunks_of,

@@ -29,7 +29,7 @@ from sarcube.acquisition.hrefs import is_url
 from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid
 from sarcube.cube.grid import bounds_in_degrees, outline_bounds, same_crs
-from sarcube.cube.place import Block
+from sarcube.cube.reading.place import Block
 from sarcube.errors import AreaError, InputError, ReadError
 
 Values = NDArray[Any]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from sarcube.cube.holes import Hole, hole_reasons, unread_parts
-from sarcube.cube.ledger import Index, Record, append_record
+from sarcube.cube.store.ledger import Index, Record, append_record
 
 Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from sarcube.cube.ledger import digest
+from sarcube.cube.store.ledger import digest
 from sarcube.errors import StoreError
 
 

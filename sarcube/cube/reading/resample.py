@@ -13,7 +13,7 @@ from numba import njit
 
 from sarcube.acquisition.scenes import Grid
 from sarcube.cube.holes import Floats, Hole, hole_value
-from sarcube.cube.place import (
+from sarcube.cube.reading.place import (
     PIXEL_TOLERANCE,
     Block,
     Floats64,
@@ -25,7 +25,7 @@ from sarcube.cube.place import (
     nearest_pixels,
     place_of,
 )
-from sarcube.cube.validity import Bits, blank
+from sarcube.cube.reading.validity import Bits, blank
 
 _Shape = tuple[int, int]
 

@@ -17,7 +17,7 @@ from dask.array.core import normalize_chunks
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from sarcube.cube.raster import RasterFile, lazy_raster, open_raster, space_coords, valid_floats
+from sarcube.cube.foreign.raster import RasterFile, lazy_raster, open_raster, space_coords, valid_floats
 from sarcube.errors import BandError, InputError
 
 Floats = NDArray[np.float32]

@@ -19,9 +19,9 @@ from zarr.abc.buffer import Buffer
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import MemoryStore
 
-from sarcube.cube.blocks import Layer, codecs, fill_value
 from sarcube.cube.grid import grid_of
-from sarcube.cube.ledger import digest
+from sarcube.cube.store.blocks import Layer, codecs, fill_value
+from sarcube.cube.store.ledger import digest
 from sarcube.errors import InputError
 
 # The conventions that the grid's attributes below follow; https://github.com/zarr-conventions

@@ -17,11 +17,11 @@ from dask.highlevelgraph import HighLevelGraph
 
 from sarcube import __version__
 from sarcube.acquisition.headers import small_tile_cache
-from sarcube.cube.blocks import Layer, staging_folder, write_block
 from sarcube.cube.holes import Hole, hole_value
-from sarcube.cube.ledger import Key, Record, compact, digest, finished, recorded
-from sarcube.cube.plan import PLAN, Part, Plan, coordinates_of, make_plan, read_plan
-from sarcube.cube.skeleton import Storable, documents, put, set_group_attribute, write_skeleton
+from sarcube.cube.store.blocks import Layer, staging_folder, write_block
+from sarcube.cube.store.ledger import Key, Record, compact, digest, finished, recorded
+from sarcube.cube.store.plan import PLAN, Part, Plan, coordinates_of, make_plan, read_plan
+from sarcube.cube.store.skeleton import Storable, discard, documents, put, set_group_attribute, write_skeleton
 from sarcube.errors import AreaError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -127,8 +127,12 @@ def write_chunks(
             keys += [(lazy.name, *(a - b for a, b in zip(index, start, strict=True))) for index in mine]
     if keys:
         # A thread takes neighbours: they share tiles of a file. Schedulers of another kind do not look at it.
-        with dask.config.set(chunksize=_NEIGHBOURS), small_tile_cache():
-            compute_as_if_collection(da.Array, HighLevelGraph.merge(*graphs), keys)
+        try:
+            with dask.config.set(chunksize=_NEIGHBOURS), small_tile_cache():
+                compute_as_if_collection(da.Array, HighLevelGraph.merge(*graphs), keys)
+        except BaseException:
+            discard(staging)  # other threads may still be at the neighbours: nothing more of theirs gets into the store
+            raise
     shutil.rmtree(staging)
     records = recorded(store, store / ledger)
     return {key: records[key] for key in wanted}

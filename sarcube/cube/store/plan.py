@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sarcube.cube.blocks import Layer
-from sarcube.cube.ledger import Key
-from sarcube.cube.skeleton import OWN_ATTRIBUTES, Storable
+from sarcube.cube.store.blocks import Layer
+from sarcube.cube.store.ledger import Key
+from sarcube.cube.store.skeleton import OWN_ATTRIBUTES, Storable
 from sarcube.errors import StoreError
 
 PLAN = ".sarcube/plan.json"

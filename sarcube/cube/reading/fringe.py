@@ -10,8 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sarcube.cube.holes import Floats, Hole, hole_value
-from sarcube.cube.place import Block
-from sarcube.cube.validity import Bits
+from sarcube.cube.reading.place import Block
+from sarcube.cube.reading.validity import Bits
 
 Marks = NDArray[np.uint8]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
-from sarcube.cube.others import medians_of_others
+from sarcube.cube.quality.medians import medians_of_others
 
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]

@@ -18,11 +18,20 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from sarcube.cube.blocks import Layer
-from sarcube.cube.build import LEDGER, MARKER, close, complete, damaged_documents, part_of, read_marker, write_chunks
-from sarcube.cube.ledger import finished, read_records
-from sarcube.cube.plan import PLAN, Fingerprint, Part, Plan, read_plan
-from sarcube.cube.skeleton import OWN_ATTRIBUTES, Storable, discard, put, sync_folder, write_skeleton
+from sarcube.cube.store.blocks import Layer
+from sarcube.cube.store.build import (
+    LEDGER,
+    MARKER,
+    close,
+    complete,
+    damaged_documents,
+    part_of,
+    read_marker,
+    write_chunks,
+)
+from sarcube.cube.store.ledger import finished, read_records
+from sarcube.cube.store.plan import PLAN, Fingerprint, Part, Plan, read_plan
+from sarcube.cube.store.skeleton import OWN_ATTRIBUTES, Storable, discard, put, sync_folder, write_skeleton
 from sarcube.errors import StoreError
 
 logger = logging.getLogger(__name__)

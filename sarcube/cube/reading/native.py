@@ -12,12 +12,12 @@ from sarcube.acquisition.headers import borrow_geotiff, read_grid, read_window
 from sarcube.acquisition.hrefs import is_url
 from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid
-from sarcube.cube.fringe import fringe_reach, mark_fringe
 from sarcube.cube.grid import same_crs
 from sarcube.cube.holes import Floats
-from sarcube.cube.outlook import may_be_thick
-from sarcube.cube.place import Block
-from sarcube.cube.validity import mark_holes
+from sarcube.cube.reading.fringe import fringe_reach, mark_fringe
+from sarcube.cube.reading.outlook import may_be_thick
+from sarcube.cube.reading.place import Block
+from sarcube.cube.reading.validity import mark_holes
 from sarcube.errors import ReadError
 
 # Files that are open, and what their headers were found to agree with.
@@ -49,7 +49,7 @@ def read_native(source: Source, part: Block, *, border_fringe: int) -> Floats:
     part : Block
         Rows and columns, inside the file.
     border_fringe : int
-        Pixels to erode along thick areas of nothing; see `sarcube.cube.fringe`.
+        Pixels to erode along thick areas of nothing; see `sarcube.cube.reading.fringe`.
 
     Returns
     -------

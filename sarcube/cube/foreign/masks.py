@@ -17,7 +17,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sarcube.cube.raster import RasterFile, chunks_of, covers, geobox_of, lazy_raster, mapped, open_raster, plain_grid
+from sarcube.cube.foreign.raster import (
+    RasterFile,
+    chunks_of,
+    covers,
+    geobox_of,
+    lazy_raster,
+    mapped,
+    open_raster,
+    plain_grid,
+)
 from sarcube.errors import InputError, TrackError
 from sarcube.sar.layover_shadow import CLEAR, FLAG_MEANINGS, FLAG_VALUES, LAYOVER, NO_DATA, SHADOW
 

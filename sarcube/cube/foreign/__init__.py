@@ -1,0 +1,1 @@
+"""What others made: their cubes, layers and masks."""

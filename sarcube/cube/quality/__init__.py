@@ -1,0 +1,1 @@
+"""What is missing in each scene, and which do not fit."""

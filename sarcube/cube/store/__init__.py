@@ -1,0 +1,1 @@
+"""A cube on disk: complete, or saying that it is not."""
