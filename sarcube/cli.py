@@ -288,7 +288,7 @@ def _quality_table(data: Any) -> None:
     out.print(table)
     for _, row in data.iterrows():
         for warning in row["warnings"]:
-            out.print(warning, highlight=False)
+            out.print(f"{row['time']:%Y-%m-%d} {row['track']} {row['item_ids']}: {warning}", highlight=False)
 
 
 def _written(files: list[Path], start: float) -> None:
