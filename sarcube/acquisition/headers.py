@@ -4,9 +4,10 @@ A local file is GDAL's. Of a file on a web server GDAL sees only bytes in memory
 by `ranges`, and what did not come is an error before GDAL could take it for a zero.
 """
 
+import ctypes
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,10 +41,11 @@ from sarcube.errors import ReadError
 _GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 # Windows read before a kept file is closed: GDAL keeps the tiles of a file while it is open, 4 MiB a window and more.
-_MOST_WINDOWS = 16
-# Bytes of decoded tiles that GDAL keeps in a long computation, instead of a twentieth of the memory: what neighbouring
-# blocks share. With more, the peak of memory grows with the area.
-_TILE_CACHE = (8 << 20) * (os.cpu_count() or 1)
+_MOST_WINDOWS = 64
+_WINDOWS_A_TRIM = 128  # windows a thread reads before free memory is given back, which takes 10 ms
+# Bytes of decoded tiles that GDAL keeps in a long computation, instead of a twentieth of the memory: what the blocks of
+# two rows share.
+_TILE_CACHE = (32 << 20) * (os.cpu_count() or 1)
 _HEADER = 1 << 16  # bytes fetched at first: the header of a COG of 30 000 x 20 000 pixels
 _GAP = 1 << 17  # bytes: two tiles nearer than this come in one request, which costs less than a second one
 _SPAN = 1 << 22  # bytes: a longer request is split, so that parts come side by side and little is fetched twice
@@ -172,6 +174,25 @@ def _let_go(slot: str) -> None:
     setattr(_kept, slot, None)
     if kept is not None:
         kept.dataset.close()
+        _kept.windows = getattr(_kept, "windows", 0) + kept.windows
+        if _give_back is not None and _kept.windows >= _WINDOWS_A_TRIM:
+            _kept.windows = 0
+            _give_back(0)
+
+
+def _malloc_trim() -> Callable[[int], object] | None:
+    """Return glibc's way to give free memory back; None with another C library.
+
+    It keeps what GDAL frees, in pieces, for each thread: without this the peak of memory grows with the area.
+    """
+    try:
+        trim: Callable[[int], object] = ctypes.CDLL(None).malloc_trim
+    except AttributeError:
+        return None
+    return trim
+
+
+_give_back = _malloc_trim()
 
 
 @contextmanager
