@@ -1,6 +1,6 @@
 """Train the weights that ship with sarcube: on simulated events, which are neither the demo's nor the benchmark's.
 
-    python examples/train_demo_model.py --work /tmp/sarcube-training --out cnn-vv-vh.safetensors
+    python examples/train_demo_model.py --work training --out cnn-vv-vh.safetensors
 
 Patches of every event are kept in the work folder, so that a second run goes straight to training.
 """
