@@ -262,9 +262,8 @@ def _describe(data: Any) -> None:
         days = data["time"].to_numpy()[names == name].astype("M8[D]")
         table.add_row(name, str(len(days)), str(days.min()), str(days.max()))
     out.print(table)
-    for label in ("incomplete",):
-        if label in data.attrs:
-            out.print(f"{label}: {data.attrs[label]}")
+    if "incomplete" in data.attrs:
+        out.print(f"incomplete: {data.attrs['incomplete']}")
     for label in (
         "duplicates_dropped",
         "dropped_on_request",

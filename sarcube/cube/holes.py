@@ -58,6 +58,6 @@ def hole_reasons(values: Floats) -> NDArray[np.uint8]:
 
 def unread_parts(values: Floats) -> list[tuple[int, Hole]]:
     """Return which slices of a pass could not be read in a block, and why: sorted (part, reason)."""
-    bits = np.unique(values.view(np.uint32)[np.isnan(values)]) & 0xFFFF
-    found = {(int(code) >> _SLICE_BITS, Hole(int(code) & 0xFF)) for code in bits if int(code) & 0xFF >= Hole.NOT_FOUND}
-    return sorted(found)
+    codes = (int(bits) & 0xFFFF for bits in np.unique(values.view(np.uint32)[np.isnan(values)]))
+    unread = {int(reason) for reason in Hole if reason.is_unread}
+    return sorted({(code >> _SLICE_BITS, Hole(code & 0xFF)) for code in codes if code & 0xFF in unread})

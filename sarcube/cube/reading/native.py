@@ -8,7 +8,8 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from sarcube.acquisition.headers import borrow_geotiff, read_grid, read_window
+from sarcube.acquisition.borrowing import borrow_geotiff
+from sarcube.acquisition.headers import read_grid, read_window
 from sarcube.acquisition.hrefs import is_url
 from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid

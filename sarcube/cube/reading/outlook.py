@@ -18,7 +18,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from sarcube.acquisition.headers import borrow_geotiff, open_geotiff, read_window
+from sarcube.acquisition.borrowing import borrow_geotiff
+from sarcube.acquisition.headers import open_geotiff, read_window
 from sarcube.acquisition.hrefs import is_url
 from sarcube.cube.reading.place import Block
 from sarcube.cube.reading.validity import mark_holes

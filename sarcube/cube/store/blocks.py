@@ -18,13 +18,13 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from sarcube.cube.holes import Hole, hole_reasons, unread_parts
+from sarcube.cube.holes import Hole, unread_parts
 from sarcube.cube.store.ledger import Index, Record, append_record
 
 Array = NDArray[Any]
 
-# Of radar power with 8 bits kept, LZ4 makes a third (x 2.91) at 2.2 GB/s a core and is read at 3.5; Zstandard at its
-# best (level 1, blocks of 1 MiB) x 3.00 at 1.5 and 2.9. Higher levels gain nothing on speckle.
+# Of radar power with 8 bits kept LZ4 makes a third. Zstandard makes a few percent less of it, but is slower to write
+# and to read; higher levels gain nothing on speckle.
 _COMPRESSOR: Final = "lz4"
 _LEVEL = 1
 _MANTISSA = 23  # bits of a float32
@@ -135,8 +135,8 @@ def prepare(
         reasons = {reason: count for reason, count in holes.items() if reason in known}
         if strange:  # NaN with bits that no reader of ours sets
             reasons[int(Hole.UNKNOWN)] = reasons.get(int(Hole.UNKNOWN), 0) + strange
-        if lost := [reason for reason in reasons if Hole(reason).is_unread]:
-            unread = tuple((part, int(why)) for part, why in unread_parts(values[np.isin(hole_reasons(values), lost)]))
+        if any(Hole(reason).is_unread for reason in reasons):
+            unread = tuple((part, int(why)) for part, why in unread_parts(values))
         counts = values.size - sum(holes.values()), tuple(sorted(reasons.items()))
     else:
         content, counts = values.astype(dtype, copy=False), (values.size, ())
