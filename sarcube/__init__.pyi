@@ -18,8 +18,8 @@ from .cube.foreign.landslide_cubes import open_landslide_cube as open_landslide_
 from .cube.foreign.layers import add_layer as add_layer
 from .cube.foreign.masks import add_layover_shadow as add_layover_shadow
 from .cube.foreign.sar_lra import open_sar_lra as open_sar_lra
-from .cube.geometry import add_geometry as add_geometry
-from .cube.geometry import add_terrain as add_terrain
+from .cube.geometry.layers import add_geometry as add_geometry
+from .cube.geometry.terrain import add_terrain as add_terrain
 from .cube.load import load as load
 from .cube.quality.table import quality as quality
 from .cube.store.verify import verify_cube as verify_cube

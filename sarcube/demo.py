@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sarcube.acquisition.catalog import search
-from sarcube.cube.geometry import add_geometry, add_terrain
+from sarcube.cube.geometry.layers import add_geometry
+from sarcube.cube.geometry.terrain import add_terrain
 from sarcube.cube.load import load
 from sarcube.cube.store.write import open_cube, write_cube
 from sarcube.errors import StoreError

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 import sarcube as sc
-from sarcube.cube.look import look_at_pixels, solve_look
+from sarcube.cube.geometry.look import look_at_pixels, solve_look
 from sarcube.sar import layover_shadow_mask, look_geometry
 
 GEOBOX = GeoBox((210, 190), Affine(10, 0, 500_000, 0, -10, 5_210_000), "EPSG:32633")

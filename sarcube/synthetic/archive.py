@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import MemoryFile
 from rasterio.warp import transform_geom
 
-from sarcube.cube.look import pixel_centres
+from sarcube.cube.geometry.look import pixel_centres
 from sarcube.errors import InputError
 from sarcube.synthetic.streams import stream
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from sarcube.cube.look import look_at_pixels, solve_look
+from sarcube.cube.geometry.look import look_at_pixels, solve_look
 from sarcube.sar import slope_aspect
 from sarcube.synthetic import backscatter, nuisance
 from sarcube.synthetic.fields import smooth_field

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from sarcube.cube.look import solve_look
+from sarcube.cube.geometry.look import solve_look
 
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]

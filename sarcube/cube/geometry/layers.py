@@ -1,77 +1,18 @@
-"""Terrain and look geometry as layers of a cube."""
+"""Look geometry as layers of a cube."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
-from sarcube.cube.dem import check_dem, read_dem
-from sarcube.cube.look import LookNodes, look_at_pixels, solve_look
+from sarcube.cube.geometry.ground import chunks_of, geobox_of, mapped, pixel_size
+from sarcube.cube.geometry.look import LookNodes, look_at_pixels, solve_look
 from sarcube.errors import BandError, InputError
-from sarcube.sar import layover_shadow_mask, slope_aspect
+from sarcube.sar import layover_shadow_mask
 from sarcube.sar.layover_shadow import FLAG_MEANINGS, FLAG_VALUES
-from sarcube.sar.terrain import curvature
-
-_CHUNK = 1024
-_LAYERS = {
-    "elevation": ("m", "height above the DEM's reference surface"),
-    "slope": ("degree", "slope of the ground"),
-    "aspect": ("degree", "downhill direction, clockwise from grid north"),
-    "curvature": ("m-1", "total curvature, positive on ridges (Zevenbergen & Thorne 1987)"),
-}
-
-
-def add_terrain(cube: xr.Dataset, dem: str | Path) -> xr.Dataset:
-    """Put a DEM on the cube's grid, with its slope, aspect and curvature.
-
-    Parameters
-    ----------
-    cube : xarray.Dataset
-        Dims (time, y, x), in a projected CRS with square pixels.
-    dem : str or path
-        A raster GDAL reads, elevation in metres in its first band, any CRS and resolution. Nodata is kept as NaN.
-
-    Returns
-    -------
-    xarray.Dataset
-        The cube with lazy float32 layers (y, x): elevation (m; cubic convolution of the DEM), slope and aspect
-        (degrees; Horn 1981; aspect NaN where flat) and curvature (1/m; Zevenbergen & Thorne 1987).
-
-    Raises
-    ------
-    ReadError
-        If the DEM is missing or cannot be read.
-    AreaError
-        If the DEM does not touch the cube.
-    InputError
-        If the cube's grid is not projected or has oblong pixels.
-    """
-    geobox = _geobox(cube)
-    resolution = _square(geobox)
-    path = os.fspath(dem)
-    check_dem(path, geobox)
-    chunks = _chunks(cube, geobox)
-    elevation = _lazy_dem(path, geobox, chunks)
-    halo: dict[str, Any] = {"depth": 1, "boundary": "none", "dtype": np.float32, "meta": np.empty((0, 0), np.float32)}
-    layers = {
-        "elevation": elevation,
-        "slope": da.map_overlap(lambda z: slope_aspect(z, resolution=resolution)[0], elevation, **halo),
-        "aspect": da.map_overlap(lambda z: slope_aspect(z, resolution=resolution)[1], elevation, **halo),
-        "curvature": da.map_overlap(curvature, elevation, resolution=resolution, **halo),
-    }
-    return cube.assign(
-        {
-            name: (("y", "x"), data, {"units": _LAYERS[name][0], "long_name": _LAYERS[name][1], **_mapped(cube)})
-            for name, data in layers.items()
-        }
-    )
 
 
 def add_geometry(cube: xr.Dataset, *, method: str = "exact") -> xr.Dataset:
@@ -109,11 +50,11 @@ def add_geometry(cube: xr.Dataset, *, method: str = "exact") -> xr.Dataset:
         raise BandError("layover and shadow need elevation, which this cube lacks: run sc.add_terrain(cube, dem) first")
     if method not in ("exact", "local"):
         raise InputError(f'method must be "exact" or "local", not {method!r}')
-    geobox = _geobox(cube)
-    resolution = _square(geobox)
+    geobox = geobox_of(cube)
+    resolution = pixel_size(geobox)
     elevation = cube["elevation"].data
     if not isinstance(elevation, da.Array):
-        elevation = da.from_array(elevation, chunks=_chunks(cube, geobox))
+        elevation = da.from_array(elevation, chunks=chunks_of(cube, geobox))
     tracks = dict(_tracks(cube))
     layers: dict[str, list[da.Array]] = {"incidence_angle": [], "sensor_azimuth": [], "layover_shadow": []}
     for orbit, state in tracks.values():
@@ -141,7 +82,7 @@ def add_geometry(cube: xr.Dataset, *, method: str = "exact") -> xr.Dataset:
     source = {"source": "reference orbit; expected error 0.006 degrees in incidence, 0.002 in azimuth"}
     return cube.assign_coords(track=("track", list(tracks))).assign(
         {
-            name: (("track", "y", "x"), da.stack(parts), {**meanings[name], **source, **_mapped(cube)})
+            name: (("track", "y", "x"), da.stack(parts), {**meanings[name], **source, **mapped(cube)})
             for name, parts in layers.items()
         }
     )
@@ -169,45 +110,3 @@ def _tracks(cube: xr.Dataset) -> Iterator[tuple[str, tuple[int, str]]]:
     for name in sorted(set(names)):
         first = int(np.flatnonzero(names == name)[0])
         yield str(name), (int(orbits[first]), str(states[first]))
-
-
-def _geobox(cube: xr.Dataset) -> GeoBox:
-    geobox = cube.odc.geobox
-    if not isinstance(geobox, GeoBox):
-        raise InputError(
-            "the cube has no regular grid with a CRS: it needs x, y and spatial_ref, as sc.load makes them"
-        )
-    return geobox
-
-
-def _square(geobox: GeoBox) -> float:
-    x, y = geobox.resolution.x, geobox.resolution.y
-    if geobox.crs is None or not geobox.crs.projected or abs(x + y) > 1e-6 * abs(x) or y > 0:
-        raise InputError(
-            f"terrain and look geometry need a projected CRS with square pixels, rows north to south; this cube is in "
-            f"{geobox.crs} with pixels of {x} by {y}: load it with crs= and resolution="
-        )
-    return float(x)
-
-
-def _chunks(cube: xr.Dataset, geobox: GeoBox) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The cube's own chunks over y and x, so that layers and scenes meet block by block."""
-    sizes = cube.chunksizes
-    if "y" in sizes and "x" in sizes:
-        return sizes["y"], sizes["x"]
-    rows, columns = da.core.normalize_chunks(_CHUNK, geobox.shape)
-    return rows, columns
-
-
-def _mapped(cube: xr.Dataset) -> dict[str, str]:
-    return {"grid_mapping": "spatial_ref"} if "spatial_ref" in cube.coords else {}
-
-
-def _lazy_dem(path: str, geobox: GeoBox, chunks: tuple[tuple[int, ...], tuple[int, ...]]) -> da.Array:
-    def read(block_info: dict[None, dict[str, list[tuple[int, int]]]]) -> NDArray[np.float32]:
-        (r0, r1), (c0, c1) = block_info[None]["array-location"]
-        return read_dem(path, geobox, slice(r0, r1), slice(c0, c1))
-
-    name = f"dem-{dask.base.tokenize(path, Path(path).stat().st_mtime_ns, str(geobox), chunks)}"
-    lazy: da.Array = da.map_blocks(read, chunks=chunks, dtype=np.float32, meta=np.empty((0, 0), np.float32), name=name)
-    return lazy

@@ -14,7 +14,7 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from sarcube.cube.look import pixel_centres
+from sarcube.cube.geometry.look import pixel_centres
 from sarcube.errors import AreaError, ReadError
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""The ground under a cube and how each track looks at it."""
