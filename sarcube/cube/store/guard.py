@@ -8,7 +8,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from sarcube.cube.store.ledger import digest
+from sarcube.cube.store.read import REMEDY
 from sarcube.errors import StoreError
 
 
@@ -38,23 +38,15 @@ class GuardedStore(LocalStore):
             return found
         if found is None:
             if self._is_whole:
-                raise StoreError(f"chunk {key} of the cube at {self.root} is missing; {_REMEDY}")
+                raise StoreError(f"chunk {key} of the cube at {self.root} is missing; {REMEDY}")
             return None
         content = found.to_bytes()
         if google_crc32c.value(content[:-4]) != int.from_bytes(content[-4:], "little"):
-            raise StoreError(f"chunk {key} of the cube at {self.root} is damaged; {_REMEDY}")
+            raise StoreError(f"chunk {key} of the cube at {self.root} is damaged; {REMEDY}")
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.root, self.read_only, self._is_whole)
-
-    def __dask_tokenize__(self) -> tuple[str, str, str]:
-        marker = self.root / ".sarcube" / "COMPLETE"
-        # What is read changes when the store is written again.
-        return "sarcube-store", str(self.root), digest(marker.read_bytes()) if marker.exists() else ""
-
-
-_REMEDY = "sarcube.verify_cube lists what is damaged, and the same sarcube.write_cube again repairs it"
 
 
 def _again(root: Path, read_only: bool, is_whole: bool) -> GuardedStore:

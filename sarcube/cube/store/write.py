@@ -19,9 +19,10 @@ from sarcube.cube.store.build import (
     read_marker,
 )
 from sarcube.cube.store.guard import GuardedStore
-from sarcube.cube.store.ledger import finished
+from sarcube.cube.store.ledger import digest, finished
 from sarcube.cube.store.lock import writing
 from sarcube.cube.store.plan import PLAN, Fingerprint, Part, differences, fingerprint, read_plan
+from sarcube.cube.store.read import lazy_layer
 from sarcube.cube.store.skeleton import GRID_ATTRIBUTES, Storable, discard, storable, sweep
 from sarcube.errors import InputError, SarcubeError, StoreError
 
@@ -147,6 +148,14 @@ def open_cube(path: str | Path, *, allow_incomplete: bool = False) -> xr.Dataset
     for name in cube.coords:
         is_text = cube[name].dtype.kind not in "biufcmM"
         cube[name] = (cube[name].astype(object) if is_text else cube[name]).compute()
+    version = digest((store / MARKER).read_bytes()) if state == "complete" else ""
+    for layer in read_plan(store).layers:
+        array = cube[layer.name]
+        if array.dtype == layer.dtype:  # not what Zarr and xarray decode further, such as dates
+            lazy = lazy_layer(
+                store, layer.name, shape=array.shape, chunks=layer.chunks, dtype=array.dtype, version=version
+            )
+            cube[layer.name] = array.copy(data=lazy)
     for array in cube.data_vars.values():
         # As load() has it: readers of a cube in memory look for it among the attributes.
         if "grid_mapping" in array.encoding:
