@@ -19,7 +19,12 @@ from .cube.foreign.layers import add_layer as add_layer
 from .cube.foreign.masks import add_layover_shadow as add_layover_shadow
 from .cube.foreign.sar_lra import open_sar_lra as open_sar_lra
 from .cube.geometry.layers import add_geometry as add_geometry
+from .cube.geometry.radiometry import add_local_incidence as add_local_incidence
+from .cube.geometry.radiometry import correct_slopes as correct_slopes
+from .cube.geometry.radiometry import to_gamma0 as to_gamma0
+from .cube.geometry.radiometry import to_sigma0 as to_sigma0
 from .cube.geometry.terrain import add_terrain as add_terrain
+from .cube.geometry.visibility import visibility as visibility
 from .cube.load import load as load
 from .cube.quality.table import quality as quality
 from .cube.store.verify import verify_cube as verify_cube
@@ -38,6 +43,8 @@ from .labels.patches import sample_patches as sample_patches
 from .mapping import map_landslides as map_landslides
 from .models.weights import load_model as load_model
 from .models.weights import save_model as save_model
+from .plotting import plot_cross_section as plot_cross_section
+from .plotting import plot_distortion as plot_distortion
 from .plotting import plot_event as plot_event
 from .synthetic.event import simulate as simulate
 from .training import TrainConfig as TrainConfig

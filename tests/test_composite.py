@@ -286,3 +286,13 @@ def test_a_box_across_the_antimeridian_is_found(bbox):
 def test_options_that_cannot_be(options, message):
     with pytest.raises(InputError, match=message):
         composite(make_cube([-10, 2]), EVENT, **options)
+
+
+def test_a_stack_says_which_radiometry_it_holds():
+    cube = make_cube([-30, -18, 6])
+    assert "radiometry" not in composite(cube, EVENT, pre_days=60, post_days=24).attrs
+    cube["vv"].attrs["radiometry"] = "sigma0 on the ellipsoid"
+    assert "radiometry" not in composite(cube, EVENT, pre_days=60, post_days=24).attrs
+    cube["vh"].attrs["radiometry"] = "sigma0 on the ellipsoid"
+    stack = composite(cube, EVENT, pre_days=60, post_days=24)
+    assert stack.attrs["radiometry"] == "sigma0 on the ellipsoid, dB"

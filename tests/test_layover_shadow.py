@@ -1,14 +1,17 @@
 """Layover and shadow against analytic truth (GEOMETRY 3): incidence 39 degrees, 300 m of relief, 1 m grid."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 import sarcube as sc
-from sarcube.sar import layover_shadow_mask, slope_aspect
+from sarcube.sar import layover_shadow_mask, layover_shadow_parts, slope_aspect
+from sarcube.sar.buffer import widen
 
 THETA = 39.0
 H = 300.0
@@ -21,10 +24,6 @@ def _profile(distance_height, n=3000):
     return np.tile(np.interp(np.arange(n, dtype=float), x, z), (3, 1))
 
 
-def _share(mask, bit):
-    return ((mask[1] != 255) & (mask[1] & bit > 0)).sum()
-
-
 def _mask(z, azimuth=270.0, **kwargs):
     return layover_shadow_mask(z, resolution=1.0, incidence_angle=THETA, sensor_azimuth=azimuth, **kwargs)
 
@@ -35,30 +34,86 @@ def test_gentle_hill_is_clear():
     assert (_mask(z) == 0).all()
 
 
-def test_ramp_up_to_a_plateau():
-    run = H / math.tan(math.radians(60))
-    z = _profile([(0, 0), (1200, 0), (1200 + run, H), (3000, H)])
-    cot = 1 / math.tan(T)
-    expected = run + 2 * H * (cot - 1 / math.tan(math.radians(60)))
-    assert expected == pytest.approx(567.7, abs=0.1)
-    assert _share(_mask(z), 2) == pytest.approx(expected, abs=2)
-    assert _share(_mask(z, method="local"), 2) == pytest.approx(173.2, abs=2)
-    assert _share(_mask(z), 1) == 0
+RUN = H / math.tan(math.radians(60))
+COT = 1 / math.tan(T)
+RAMP = [(0, 0), (1200, 0), (1200 + RUN, H), (3000, H)]
+STEP_UP = [(0, 0), (1499.99, 0), (1500, H), (3000, H)]
+STEP_DOWN = [(0, H), (1500, H), (1500.01, 0), (3000, 0)]
+BACKSLOPE = [(0, H), (1000, H), (1000 + RUN, 0), (3000, 0)]
 
 
-def test_step_up_and_step_down():
-    up = _profile([(0, 0), (1499.99, 0), (1500, H), (3000, H)])
-    assert _share(_mask(up), 2) == pytest.approx(2 * H / math.tan(T), abs=2)
-    down = _profile([(0, H), (1499.99, H), (1500, 0), (3000, 0)])
-    assert _share(_mask(down), 1) == pytest.approx(H * math.tan(T), abs=2)
-    assert _share(_mask(down), 2) == 0
+@pytest.mark.parametrize(
+    ("relief", "method", "bit", "begin", "end", "length"),
+    [
+        (RAMP, "exact", 2, 1200 - H * COT + RUN, 1200 + H * COT, 567.7),
+        (RAMP, "local", 2, 1200, 1200 + RUN, 173.2),
+        (STEP_UP, "exact", 2, 1500 - H * COT, 1500 + H * COT, 740.9),
+        (STEP_DOWN, "exact", 1, 1500, 1500 + H * math.tan(T), 242.9),
+        (BACKSLOPE, "exact", 1, 1000, 1000 + H * math.tan(T), 242.9),
+        (BACKSLOPE, "local", 1, 1000, 1000 + RUN, 173.2),
+    ],
+)
+def test_distortion_begins_and_ends_where_theory_says_to_one_pixel(relief, method, bit, begin, end, length):
+    assert end - begin == pytest.approx(length, abs=0.1)
+    mask = _mask(_profile(relief), method=method)[1]
+    flagged = np.flatnonzero(mask & bit)
+    assert flagged.size == np.ptp(flagged) + 1  # one stretch
+    assert flagged[0] - 0.5 == pytest.approx(begin, abs=1)
+    assert flagged[-1] + 0.5 == pytest.approx(end, abs=1)
+    assert not (mask & ~np.uint8(bit)).any()
 
 
-def test_backslope_shadow_and_its_active_part():
-    run = H / math.tan(math.radians(60))
-    z = _profile([(0, H), (1000, H), (1000 + run, 0), (3000, 0)])
-    assert _share(_mask(z), 1) == pytest.approx(242.9, abs=2)
-    assert _share(_mask(z, method="local"), 1) == pytest.approx(173.2, abs=2)
+def test_active_and_passive_parts_of_a_ramp_and_of_a_backslope():
+    for relief, active, passive, first, last in ((RAMP, 2, 8, 1200, 1200 + RUN), (BACKSLOPE, 1, 4, 1000, 1000 + RUN)):
+        parts = _parts(_profile(relief))[1]
+        own = np.flatnonzero(parts & active)
+        assert own[0] - 0.5 == pytest.approx(first, abs=1)
+        assert own[-1] + 0.5 == pytest.approx(last, abs=1)
+        assert set(np.unique(parts)) == {0, active, passive}
+        assert ((parts > 0) == (_mask(_profile(relief))[1] > 0)).all()
+
+
+def _parts(z, azimuth=270.0):
+    return layover_shadow_parts(z, resolution=1.0, incidence_angle=THETA, sensor_azimuth=azimuth)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 360))
+def test_parts_make_up_the_mask(seed, azimuth):
+    z = _fractal(seed, 60)
+    z[20:23, 30:40] = np.nan
+    exact, parts = _mask(z, azimuth), _parts(z, azimuth)
+    assert ((parts == 255) == (exact == 255)).all()
+    known = exact != 255
+    np.testing.assert_array_equal(((parts & 3) | (parts >> 2))[known], exact[known])
+
+
+@given(st.integers(0, 10**6), st.floats(0, 6), st.floats(0.5, 2))
+def test_a_buffer_reaches_so_many_metres_and_no_data_stays(seed, buffer, across):
+    mask = np.random.default_rng(seed).choice(
+        np.array([0, 1, 2, 3, 255], np.uint8), (23, 31), p=[0.9, 0.03, 0.03, 0.02, 0.02]
+    )
+    wide = widen(mask, pixel=(1.0, across), buffer=buffer)
+    assert ((wide == 255) == (mask == 255)).all()
+    for bit in (1, 2):
+        source = (mask & bit > 0) & (mask != 255)
+        near = np.zeros(mask.shape, bool)
+        if source.any():
+            distance = ndimage.distance_transform_edt(~source, sampling=(1.0, across))
+            unsure = np.abs(distance - buffer) < 1e-6
+            near = distance <= buffer
+            assert (((wide & bit > 0) == near) | unsure | (mask == 255)).all()
+        else:
+            assert not ((wide & bit > 0) & (mask != 255)).any()
+
+
+def test_float32_is_judged_as_it_is_and_threads_change_nothing():
+    z = _fractal(3, 600).astype(np.float32)
+    settings = {"resolution": 1.0, "incidence_angle": THETA, "sensor_azimuth": 250.0}
+    expected = layover_shadow_mask(z.astype(float), **settings)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: layover_shadow_mask(z, **settings), range(8)))
+    for mask in found:
+        np.testing.assert_array_equal(mask, expected)
 
 
 def _cone(steepness, radius=500.0, size=1800):

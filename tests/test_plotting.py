@@ -14,7 +14,9 @@ from matplotlib.image import imread
 
 import sarcube as sc
 from sarcube.errors import BandError, InputError
-from sarcube.plotting import _extent, _rings, _sample, _shrink, plot_event, plot_stack
+from sarcube.plotting import plot_event, plot_stack
+from sarcube.plotting.maps import extent_km, hillshade, sample, shrink
+from sarcube.plotting.quick_look import _rings
 
 BANDS = ["vv_post", "vh_post", "vv_diff", "vh_diff"]
 LEFT, TOP = 646000.0, 12000.0
@@ -173,7 +175,7 @@ def test_brighter_is_red_and_missing_is_grey():
 
 def test_maps_lie_on_the_ground():
     stack = make_stack()
-    assert _extent(stack) == pytest.approx((646.0, 647.28, 11.04, 12.0))
+    assert extent_km(stack) == pytest.approx((646.0, 647.28, 11.04, 12.0))
     rings = _rings(make_inventory().to_crs(4326), stack)
     assert len(rings) == 3
     np.testing.assert_allclose(rings[1].min(axis=0), (646.0, 11.91), atol=1e-6)
@@ -192,16 +194,28 @@ def test_large_layers_are_averaged_without_their_holes(lazy):
         dims=("y", "x"),
         coords={"y": TOP - 5 - 10 * np.arange(2005.0), "x": LEFT + 5 + 10 * np.arange(1001.0)},
     )
-    small = _shrink(layer)
+    small = shrink(layer)
     assert small.shape == (2005 // 3, 1001 // 3)
     assert np.isnan(small[0, 0])
     expected = np.nanmean(values[3:6, :3])
     assert float(small[1, 0]) == pytest.approx(expected, rel=1e-5)
-    assert _extent(small) == pytest.approx((646.0, 646.0 + 0.03 * 333, 12.0 - 0.03 * 668, 12.0))
-    codes = _sample(layer)
+    assert extent_km(small) == pytest.approx((646.0, 646.0 + 0.03 * 333, 12.0 - 0.03 * 668, 12.0))
+    codes = sample(layer)
     assert codes.shape == small.shape
     assert float(codes[1, 0]) == values[4, 1]
     np.testing.assert_allclose(codes.x, small.x)
+
+
+def test_holes_in_the_relief_have_no_cliffs():
+    row, column = np.mgrid[:96, :128]
+    relief = everything(make_stack())["elevation"].copy(data=10.0 * row + 20 * np.sin(column / 5) * np.sin(row / 5))
+    holed = relief.copy()
+    holed[40:50, 60:70] = np.nan
+    far = np.ones(holed.shape, bool)
+    far[39:51, 59:71] = False
+    # A cliff would take the range of brightness for itself: heights of 0 in the hole shift the rest by 0.5.
+    np.testing.assert_allclose(hillshade(holed).values[far], hillshade(relief).values[far], atol=0.25)
+    assert np.isfinite(hillshade(relief * np.nan).values).all()
 
 
 def test_a_large_lazy_stack_is_drawn():

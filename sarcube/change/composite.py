@@ -188,8 +188,8 @@ def composite(
     xarray.DataArray, (band, y, x), float32, dB
         Bands "vv_post", "vh_post", "vv_diff", "vh_diff" for the default polarisations; a diff is after minus before,
         so that what turned brighter is positive. NaN where a window has too few valid dates. `attrs` names the
-        track, the event, the windows and the dates used. Lazy where the cube is, with the cube's own chunks of y and
-        x; dates outside the windows are not read.
+        track, the event, the windows, the dates used and the radiometry. Lazy where the cube is, with the cube's own
+        chunks of y and x; dates outside the windows are not read.
 
     Raises
     ------
@@ -232,6 +232,9 @@ def composite(
         "dates_post": [_day(t) for t in np.sort(times[after])],
         "domain": domain,
     }
+    held = {cube[p].attrs.get("radiometry") for p in polarisations}
+    if len(held) == 1 and None not in held:
+        attrs["radiometry"] = f"{held.pop()}, dB"
     if "simulated" in cube.attrs:
         attrs["simulated"] = cube.attrs["simulated"]
     coords = {"band": labels, **_grid(cube)}

@@ -18,6 +18,7 @@ def band_attributes(band: str) -> dict[str, str]:
     return {
         "units": "1",
         "long_name": f"gamma0 backscatter, {band.upper()}, linear power, terrain-flattened",
+        "radiometry": "gamma0 RTC",
         "polarization": band.upper(),
         "grid_mapping": "spatial_ref",
     }

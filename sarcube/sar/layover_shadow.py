@@ -5,100 +5,62 @@ Codes are those of OPERA's RTC-S1 product: 0 clear, 1 shadow, 2 layover, 3 both,
 
 import math
 
+import numba
 import numpy as np
-from numba import njit, prange
 from numpy.typing import ArrayLike, NDArray
 
 from sarcube.errors import InputError
-from sarcube.sar.look_lines import drift_of_columns, height_on_line, orient
-from sarcube.sar.terrain import slope_aspect
+from sarcube.sar.buffer import widen
+from sarcube.sar.line_tables import PixelAngles, constant_tables
+from sarcube.sar.look_codes import (
+    ACTIVE_LAYOVER,
+    ACTIVE_SHADOW,
+    LAYOVER,
+    NO_DATA,
+    PASSIVE_LAYOVER,
+    PASSIVE_SHADOW,
+    SHADOW,
+)
+from sarcube.sar.look_lines import LookLines, orient
+from sarcube.sar.look_scan import scan
+from sarcube.sar.terrain import Resolution, slope_aspect
 
 Mask = NDArray[np.uint8]
+Floats = NDArray[np.floating]
 
-CLEAR, SHADOW, LAYOVER, BOTH, NO_DATA = 0, 1, 2, 3, 255
-FLAG_VALUES = (CLEAR, SHADOW, LAYOVER, BOTH, NO_DATA)
-FLAG_MEANINGS = "clear shadow layover layover_and_shadow no_data"
-
-
-@njit(parallel=True, cache=True, nogil=True)
-def _along_look_lines(
-    z: NDArray[np.float64],
-    incidence: NDArray[np.float64],  # (y, x) or (1, 1), radians
-    shear: float,
-    step: float,
-    backwards: bool,
-    mask: Mask,
-) -> None:
-    """Exact test on lines that run along x and drift `shear` rows a column; `backwards`: the sensor is at high x."""
-    rows, columns = z.shape
-    constant = incidence.size == 1
-    drift = drift_of_columns(shear, columns)
-    first, last = min(0, drift[columns - 1]), max(0, drift[columns - 1])
-    for line in prange(rows + last - first):
-        known = np.zeros(columns, np.bool_)
-        slant = np.empty(columns)  # R, order of arrival
-        look = np.empty(columns)  # p, order of look angle
-        across = along = 0.0
-        sin_before = cos_before = np.nan
-        gap = 0.0
-        most_slant = most_look = -np.inf
-        code = np.zeros(columns, np.uint8)
-        for i in range(columns):
-            c = columns - 1 - i if backwards else i
-            r = line - last + drift[c]
-            if r < 0 or r >= rows:
-                continue
-            gap += step
-            theta = incidence[0, 0] if constant else incidence[r, c]
-            if math.isnan(z[r, c]) or math.isnan(theta):
-                continue
-            s, k = math.sin(theta), math.cos(theta)
-            if not math.isnan(sin_before):
-                across += 0.5 * (s + sin_before) * gap
-                along += 0.5 * (k + cos_before) * gap
-            sin_before, cos_before, gap = s, k, 0.0
-            known[i] = True
-            height = height_on_line(z, r, c, shear * c - drift[c])
-            slant[i] = across - height * k
-            look[i] = along + height * s
-            if slant[i] <= most_slant:
-                code[i] |= LAYOVER
-            if look[i] <= most_look:
-                code[i] |= SHADOW
-            most_slant = max(most_slant, slant[i])
-            most_look = max(most_look, look[i])
-        least_slant = np.inf
-        for i in range(columns - 1, -1, -1):
-            if not known[i]:
-                continue
-            if slant[i] >= least_slant:
-                code[i] |= LAYOVER
-            least_slant = min(least_slant, slant[i])
-            c = columns - 1 - i if backwards else i
-            mask[line - last + drift[c], c] = code[i]
+_SERIAL_PIXELS = 1 << 18  # below this many pixels threads cost more than they bring
 
 
-def _exact(elevation: NDArray[np.float64], resolution: float, incidence: NDArray[np.float64], azimuth: float) -> Mask:
-    """Passive and active distortion, linear in pixels (GEOMETRY 3); `azimuth` in radians from grid north."""
-    turned, shear, step, backwards = orient(azimuth)
-    if turned:
-        elevation, incidence = np.ascontiguousarray(elevation.T), np.ascontiguousarray(incidence.T)
-    mask = np.full(elevation.shape, NO_DATA, np.uint8)
-    _along_look_lines(elevation, incidence, shear, step * resolution, backwards, mask)
-    return np.ascontiguousarray(mask.T) if turned else mask
+def local_mask(elevation: Floats, *, resolution: Resolution, incidence: Floats, azimuth: Floats | float) -> Mask:
+    """Active distortion by each pixel's own slope (Vollrath et al. 2020, section 2.3).
 
-
-def _local(
-    elevation: NDArray[np.float64], resolution: float, incidence: NDArray[np.float64], azimuth: NDArray[np.float64]
-) -> Mask:
-    """Active distortion by each pixel's own slope (Vollrath et al. 2020, section 2.2)."""
+    `incidence` and `azimuth` in radians, numbers or (y, x); azimuth to the sensor, from the grid's north. The slope
+    toward the sensor is the height's rise along the look, so that flat ground needs no aspect.
+    """
     slope, aspect = slope_aspect(elevation, resolution=resolution)
     facing = np.where(np.isnan(aspect), 0.0, np.cos(azimuth - np.radians(aspect)))
     toward = np.arctan(np.tan(np.radians(slope)) * facing)  # > 0: the slope faces the sensor
     layover = (toward >= incidence).astype(np.uint8) * LAYOVER
     shadow = (toward <= incidence - np.pi / 2).astype(np.uint8) * SHADOW
-    known = np.isfinite(slope) & np.isfinite(incidence)
+    known = np.isfinite(slope) & np.isfinite(incidence) & np.isfinite(azimuth)
     return np.where(known, layover | shadow, NO_DATA).astype(np.uint8)
+
+
+def split_mask(exact: Mask, local: Mask) -> Mask:
+    """Split a mask into bit flags: 1 active shadow, 2 active layover, 4 passive shadow, 8 passive layover.
+
+    Active is what the ground's own slope distorts, passive what is distorted by other ground (GEOMETRY 3).
+    255 is no data. Ground whose slope is not known, at the edge of a hole, counts as passive.
+    """
+    known_local = np.where(local == NO_DATA, 0, local)
+    active, passive = exact & known_local, exact & ~known_local
+    parts = (
+        (active & SHADOW) * (ACTIVE_SHADOW // SHADOW)
+        | (active & LAYOVER) * (ACTIVE_LAYOVER // LAYOVER)
+        | (passive & SHADOW) * (PASSIVE_SHADOW // SHADOW)
+        | (passive & LAYOVER) * (PASSIVE_LAYOVER // LAYOVER)
+    )
+    return np.where(exact == NO_DATA, NO_DATA, parts).astype(np.uint8)
 
 
 def layover_shadow_mask(
@@ -108,13 +70,14 @@ def layover_shadow_mask(
     incidence_angle: ArrayLike,
     sensor_azimuth: ArrayLike,
     method: str = "exact",
+    buffer: float = 0.0,
 ) -> Mask:
     """Layover and shadow that an elevation grid casts on itself.
 
     Parameters
     ----------
     elevation : array_like
-        (y, x), metres, rows north to south, square pixels; NaN is no data.
+        (y, x), metres, rows north to south, square pixels; NaN is no data. float32 is not copied.
     resolution : float
         Pixel size in metres.
     incidence_angle : array_like
@@ -123,8 +86,11 @@ def layover_shadow_mask(
         Degrees clockwise from **grid** north, from the pixel to the sensor; a number or (y, x). The exact method
         looks along one direction, the mean over the grid.
     method : {"exact", "local"}
-        "exact": along look lines, passive and active distortion, inside the grid given. "local": each pixel's own
-        slope, active distortion only, as the papers use it (Vollrath, Mullissa & Reiche 2020), no buffer.
+        "exact": along look lines, passive and active distortion, inside the grid given, in time linear in pixels.
+        "local": each pixel's own slope, active distortion only, as the papers use it (Vollrath, Mullissa & Reiche
+        2020, Remote Sens. 12, 1867, section 2.3).
+    buffer : float
+        Metres by which layover and shadow are widened. The papers use none.
 
     Returns
     -------
@@ -134,23 +100,88 @@ def layover_shadow_mask(
     Raises
     ------
     InputError
-        For an unknown method, an elevation that is not two-dimensional or angles that are not angles.
+        For an unknown method, an elevation that is not two-dimensional, angles that are not angles, a buffer < 0.
+
+    Notes
+    -----
+    Ground is in layover where the radar's signal reaches it together with ground elsewhere on its look line: some
+    ground before it has as great a slant range R, or some behind it as small a one. It is in shadow where some ground
+    before it has as great a look angle. With θ constant R = x sin θ - z cos θ, and x cos θ + z sin θ orders the look
+    angles (x: ground distance from the sensor; Kropatsch & Strobl 1990, IEEE TGRS 28, give the definitions).
     """
-    z = np.ascontiguousarray(elevation, dtype=float)
-    if z.ndim != 2:
-        raise InputError(f"elevation must be (y, x), not of {z.ndim} dimensions")
-    if not resolution > 0:
-        raise InputError(f"resolution must be metres > 0, not {resolution!r}")
-    incidence = np.radians(np.asarray(incidence_angle, float))
-    azimuth = np.radians(np.asarray(sensor_azimuth, float))
-    for name, angle in (("incidence_angle", incidence), ("sensor_azimuth", azimuth)):
-        if angle.ndim and angle.shape != z.shape:
-            raise InputError(f"{name} must be a number or of elevation's shape {z.shape}, not {angle.shape}")
+    z = _checked(elevation)
+    _check_settings(resolution, method, buffer)
+    incidence = _radians(incidence_angle, "incidence_angle", z.shape)
+    azimuth = _radians(sensor_azimuth, "sensor_azimuth", z.shape)
+    if not np.isfinite(azimuth).any():
+        raise InputError("sensor_azimuth must hold degrees from the pixel to the sensor; it is not finite anywhere")
     if np.any((incidence <= 0) | (incidence >= np.pi / 2)):
         raise InputError("incidence_angle must lie between 0 and 90 degrees")
     if method == "local":
-        return _local(z, float(resolution), incidence, azimuth)
-    if method != "exact":
+        mask = local_mask(z, resolution=float(resolution), incidence=incidence, azimuth=azimuth)
+    else:
+        mask = _exact_mask(z, float(resolution), incidence, _mean_direction(azimuth))
+    return widen(mask, pixel=(float(resolution), float(resolution)), buffer=float(buffer))
+
+
+def layover_shadow_parts(
+    elevation: ArrayLike, *, resolution: float, incidence_angle: ArrayLike, sensor_azimuth: ArrayLike
+) -> Mask:
+    """Tell active from passive layover and shadow: parameters as for `layover_shadow_mask`.
+
+    Returns
+    -------
+    numpy.ndarray of uint8
+        (y, x), bit flags: 1 active shadow, 2 active layover, 4 passive shadow, 8 passive layover; 0 clear, 255 no data.
+        Active is what the pixel's own slope distorts; passive is what other ground casts on it (GEOMETRY 3).
+    """
+    exact, local = (
+        layover_shadow_mask(
+            elevation,
+            resolution=resolution,
+            incidence_angle=incidence_angle,
+            sensor_azimuth=sensor_azimuth,
+            method=method,
+        )
+        for method in ("exact", "local")
+    )
+    return split_mask(exact, local)
+
+
+def _exact_mask(z: Floats, resolution: float, incidence: NDArray[np.float64], azimuth: float) -> Mask:
+    turned, shear, step, backwards = orient(azimuth)
+    lines, length = LookLines(turned, backwards, shear), step * resolution
+    threads = 1 if z.size < _SERIAL_PIXELS else numba.get_num_threads()
+    if incidence.ndim:
+        angles = PixelAngles(np.sin(incidence), np.cos(incidence), length)
+        return scan(z, lines, angles, threads=threads)
+    steps = z.shape[0 if turned else 1]
+    tables = constant_tables(float(incidence), length=length, steps=steps, backwards=backwards)
+    return scan(z, lines, tables, threads=threads)
+
+
+def _checked(elevation: ArrayLike) -> Floats:
+    z = np.asarray(elevation)
+    if z.ndim != 2:
+        raise InputError(f"elevation must be (y, x), not of {z.ndim} dimensions")
+    return np.ascontiguousarray(z, dtype=np.float32 if z.dtype == np.float32 else np.float64)
+
+
+def _check_settings(resolution: float, method: str, buffer: float) -> None:
+    if not resolution > 0:
+        raise InputError(f"resolution must be metres > 0, not {resolution!r}")
+    if method not in ("exact", "local"):
         raise InputError(f'method must be "exact" or "local", not {method!r}')
-    mean = math.atan2(np.nanmean(np.sin(azimuth)), np.nanmean(np.cos(azimuth)))
-    return _exact(z, float(resolution), np.ascontiguousarray(np.atleast_2d(incidence)), mean)
+    if not (buffer >= 0 and math.isfinite(buffer)):
+        raise InputError(f"buffer must be metres >= 0, not {buffer!r}")
+
+
+def _radians(angle: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    radians: NDArray[np.float64] = np.radians(np.asarray(angle, float))
+    if radians.ndim and radians.shape != shape:
+        raise InputError(f"{name} must be a number or of elevation's shape {shape}, not {radians.shape}")
+    return radians
+
+
+def _mean_direction(azimuth: NDArray[np.float64]) -> float:
+    return math.atan2(np.nanmean(np.sin(azimuth)), np.nanmean(np.cos(azimuth)))

@@ -6,10 +6,23 @@ step in the ground on slopes across the look, and cast layover of its own.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+
+class LookLines(NamedTuple):
+    """How look lines run over a grid: a step is a column and a lane a row, or the other way round where turned.
+
+    A line drifts `shear` lanes a step; it is counted by the lane where it crosses the grid's first step.
+    `backwards`: the sensor stands at the high steps.
+    """
+
+    turned: bool
+    backwards: bool
+    shear: float
 
 
 def orient(azimuth: float) -> tuple[bool, float, float, bool]:
@@ -35,6 +48,13 @@ def orient(azimuth: float) -> tuple[bool, float, float, bool]:
     if abs(east) >= abs(south):
         return False, south / east, 1 / abs(east), east < 0
     return True, east / south, 1 / abs(south), south < 0
+
+
+def drift_of_steps(shear: float, steps: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Lanes between a line's start and each step, and what the line itself is off that lane's middle (-0.5 to 0.5)."""
+    exact = shear * steps
+    drift = np.floor(exact + 0.5)
+    return drift.astype(np.int64), exact - drift
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from sarcube.sar import layover_shadow_mask, slope_aspect
-from sarcube.sar.layover_shadow import BOTH, SHADOW
+from sarcube.sar.look_codes import BOTH, SHADOW
 from sarcube.sar.look_lines import drift_of_columns, height_on_line, orient
 
 Field = NDArray[np.float32]

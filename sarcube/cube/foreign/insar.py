@@ -20,19 +20,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sarcube.cube.foreign.raster import (
-    Chunks,
-    RasterFile,
-    chunks_of,
-    covers,
-    geobox_of,
-    lazy_raster,
-    mapped,
-    open_raster,
-    plain_grid,
-    show_path,
-    valid_floats,
-)
+from sarcube.cube.foreign.raster import RasterFile, covers, lazy_raster, open_raster, show_path, valid_floats
+from sarcube.cube.geometry.ground import Chunks, chunks_of, geobox_of, mapped, plain_grid
 from sarcube.errors import InputError, TrackError
 
 Floats = NDArray[np.float32]

@@ -9,18 +9,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from sarcube.cube.foreign.raster import (
-    RasterFile,
-    chunks_of,
-    covers,
-    geobox_of,
-    lazy_raster,
-    mapped,
-    open_raster,
-    plain_grid,
-    samples_for_mean,
-    valid_floats,
-)
+from sarcube.cube.foreign.raster import RasterFile, covers, lazy_raster, open_raster, samples_for_mean, valid_floats
+from sarcube.cube.geometry.ground import chunks_of, geobox_of, mapped, plain_grid
 from sarcube.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -17,18 +17,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sarcube.cube.foreign.raster import (
-    RasterFile,
-    chunks_of,
-    covers,
-    geobox_of,
-    lazy_raster,
-    mapped,
-    open_raster,
-    plain_grid,
-)
+from sarcube.cube.foreign.raster import RasterFile, covers, lazy_raster, open_raster
+from sarcube.cube.geometry.ground import chunks_of, geobox_of, mapped, plain_grid
 from sarcube.errors import InputError, TrackError
-from sarcube.sar.layover_shadow import CLEAR, FLAG_MEANINGS, FLAG_VALUES, LAYOVER, NO_DATA, SHADOW
+from sarcube.sar.look_codes import CLEAR, FLAG_MEANINGS, FLAG_VALUES, LAYOVER, NO_DATA, SHADOW
 
 Source: TypeAlias = Literal["hyp3", "opera"]
 Mask: TypeAlias = NDArray[np.uint8]

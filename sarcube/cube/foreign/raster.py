@@ -13,10 +13,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-import odc.geo.xr  # noqa: F401  registers cube.odc
-import pyproj
 import xarray as xr
-from affine import Affine
 from dask.base import tokenize
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -24,20 +21,18 @@ from odc.geo.xr import xr_coords
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from sarcube.acquisition.headers import crs_name, open_geotiff, read_grid, read_window
+from sarcube.acquisition.headers import open_geotiff, read_grid, read_window
 from sarcube.acquisition.hrefs import is_url
 from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid
-from sarcube.cube.grid import bounds_in_degrees, outline_bounds, same_crs
-from sarcube.cube.reading.place import Block
+from sarcube.cube.geometry.ground import Chunks
+from sarcube.cube.grid import bounds_in_degrees
+from sarcube.cube.reading.place import Block, Place, halves, nearest_pixels, overlap, place_points
 from sarcube.errors import AreaError, InputError, ReadError
 
 Values = NDArray[Any]
 Floats64 = NDArray[np.float64]
-Chunks = tuple[tuple[int, ...], tuple[int, ...]]
 
-_CHUNK = 1024
-_EDGE = 1e-6  # of a pixel: a centre that floating point puts this far below an edge is on it
 _INTEGER = 1e-6  # a ratio of pixel sizes this close to a whole number is one
 # Pixels and points held at once: a coarse cube on a fine raster is read in parts.
 _MOST_AT_ONCE = 2**22
@@ -123,22 +118,6 @@ def show_path(path: str | Path) -> str:
     return show_url(text).partition("?")[0] if is_url(text) else str(Path(text).absolute())
 
 
-def geobox_of(cube: xr.Dataset) -> GeoBox:
-    """Return a cube's grid.
-
-    Raises
-    ------
-    InputError
-        If it has none.
-    """
-    geobox = cube.odc.geobox
-    if not isinstance(geobox, GeoBox) or geobox.crs is None:
-        raise InputError(
-            "the cube has no regular grid with a CRS: it needs x, y and spatial_ref, as sc.load makes them"
-        )
-    return geobox
-
-
 def space_coords(geobox: GeoBox) -> dict[Any, xr.DataArray]:
     """Return x, y and spatial_ref of a grid in any CRS, with names and standard names."""
     assert geobox.crs is not None
@@ -150,28 +129,6 @@ def space_coords(geobox: GeoBox) -> dict[Any, xr.DataArray]:
     return space
 
 
-def plain_grid(geobox: GeoBox) -> Grid:
-    """Return a GeoBox in any CRS as plain values."""
-    assert geobox.crs is not None
-    a, b, c, d, e, f = (float(value) for value in geobox.affine[:6])
-    rows, columns = geobox.shape
-    return Grid(crs_name(geobox.crs.to_wkt()), (a, b, c, d, e, f), (rows, columns))
-
-
-def chunks_of(cube: xr.Dataset) -> Chunks:
-    """Return the cube's own chunks over y and x, so that layers and scenes meet block by block."""
-    sizes = cube.chunksizes
-    if "y" in sizes and "x" in sizes:
-        return sizes["y"], sizes["x"]
-    rows, columns = da.core.normalize_chunks(_CHUNK, (cube.sizes["y"], cube.sizes["x"]))
-    return rows, columns
-
-
-def mapped(cube: xr.Dataset) -> dict[str, str]:
-    """Return the attribute that names the cube's grid mapping, if it has one."""
-    return {"grid_mapping": "spatial_ref"} if "spatial_ref" in cube.coords else {}
-
-
 def covers(file: RasterFile, target: Grid) -> bool:
     """Return whether a raster covers all of a grid.
 
@@ -180,27 +137,13 @@ def covers(file: RasterFile, target: Grid) -> bool:
     AreaError
         If it covers none of it.
     """
-    sides = np.linspace(0, 1, 33)
-    down, across = sides * target.shape[0], sides * target.shape[1]
-    edges = [(down[:, None], across[[0, -1]]), (down[[0, -1]][:, None], across)]
-    rows, columns = (
-        np.concatenate([part.ravel() for part in parts])
-        for parts in zip(*(_to_source(file.grid, target, *edge) for edge in edges), strict=True)
-    )
-    known = np.isfinite(rows) & np.isfinite(columns)
-    height, width = file.grid.shape
-    if not known.any() or not (_meets(rows[known], height) and _meets(columns[known], width)):
+    touches, holds = overlap(file.grid, target)
+    if not touches:
         raise AreaError(
             f"{file.shown}, the {file.owner}, covers none of the cube: it covers {bounds_in_degrees([file.grid])}, the "
             f"cube {bounds_in_degrees([target])} (west, south, east, north in degrees)"
         )
-    slack = 1e-3  # of a pixel
-    inside = (rows > -slack) & (rows < height + slack) & (columns > -slack) & (columns < width + slack)
-    return bool(inside.all())
-
-
-def _meets(positions: Floats64, length: int) -> bool:
-    return bool(positions.min() < length and positions.max() > 0)
+    return holds
 
 
 def lazy_raster(
@@ -275,10 +218,10 @@ def samples_for_mean(file: RasterFile, target: Grid) -> tuple[int, int]:
     Where the pixels of the grid are whole multiples of the file's, every pixel of the file counts alike.
     """
     row, column = target.shape[0] / 2, target.shape[1] / 2
-    rows, columns = _to_source(file.grid, target, np.array([[row], [row + 1], [row]]), np.array([[column]] * 3))
-    sideways = _to_source(file.grid, target, np.array([[row]]), np.array([[column + 1]]))
+    corners = place_points(file.grid, target, np.array([row, row + 1]), np.array([column, column + 1]))
+    rows, columns = corners.each
     down = math.hypot(rows[1, 0] - rows[0, 0], columns[1, 0] - columns[0, 0])
-    across = math.hypot(sideways[0][0, 0] - rows[0, 0], sideways[1][0, 0] - columns[0, 0])
+    across = math.hypot(rows[0, 1] - rows[0, 0], columns[0, 1] - columns[0, 0])
     return _points(down), _points(across)
 
 
@@ -331,8 +274,7 @@ def _fill(
     many = height * width * samples[0] * samples[1]
     if many <= _MOST_AT_ONCE or height * width == 1:
         down, across = _positions(block.y0, block.y1, samples[0]), _positions(block.x0, block.x1, samples[1])
-        rows, columns = _to_source(source, target, down[:, None], across)
-        rows, columns = np.floor(rows + _EDGE), np.floor(columns + _EDGE)
+        rows, columns = Place(*nearest_pixels(place_points(source, target, down, across))).each
         # A centre that cannot be transformed is infinite, so outside.
         inside = (rows >= 0) & (rows < source.shape[0]) & (columns >= 0) & (columns < source.shape[1])
         if not inside.any():
@@ -349,8 +291,9 @@ def _fill(
             points[inside] = native[at_rows - row, at_columns - column]
             values[:] = _mean(points, samples, values)
             return
-    for half, part in _halves(block):
-        _fill(values[half], part, source, target, samples, read)
+    for part in halves(block) or ():
+        within = slice(part.y0 - block.y0, part.y1 - block.y0), slice(part.x0 - block.x0, part.x1 - block.x0)
+        _fill(values[within], part, source, target, samples, read)
 
 
 def _mean(points: Floats64, samples: tuple[int, int], values: Values) -> Values:
@@ -367,48 +310,7 @@ def _mean(points: Floats64, samples: tuple[int, int], values: Values) -> Values:
     return np.where(count > 0, total / np.maximum(count, 1), values).astype(values.dtype)
 
 
-def _halves(block: Block) -> list[tuple[tuple[slice, slice], Block]]:
-    height, width = block.y1 - block.y0, block.x1 - block.x0
-    if height >= width:
-        middle = height // 2
-        return [
-            ((slice(0, middle), slice(None)), Block(block.y0, block.y0 + middle, block.x0, block.x1)),
-            ((slice(middle, None), slice(None)), Block(block.y0 + middle, block.y1, block.x0, block.x1)),
-        ]
-    middle = width // 2
-    return [
-        ((slice(None), slice(0, middle)), Block(block.y0, block.y1, block.x0, block.x0 + middle)),
-        ((slice(None), slice(middle, None)), Block(block.y0, block.y1, block.x0 + middle, block.x1)),
-    ]
-
-
 def _positions(first: int, last: int, points: int) -> Floats64:
     """Points in the pixels [first, last), in pixels from the grid's edge: their centres, if it is one a pixel."""
     within = (np.arange(points) + 0.5) / points
     return np.asarray((np.arange(first, last)[:, None] + within).ravel(), np.float64)
-
-
-def _to_source(source: Grid, target: Grid, rows: Floats64, columns: Floats64) -> tuple[Floats64, Floats64]:
-    """Turn positions on one grid, in pixels from its edge, into those on another: (y, 1) and (x,) -> (y, x)."""
-    a, b, c, d, e, f = target.transform
-    x, y = a * columns + b * rows + c, d * columns + e * rows + f
-    if not same_crs(source.crs, target.crs):
-        x, y = _transformer(target.crs, source.crs).transform(x + 0 * y, y + 0 * x)
-    if _geographic(source.crs):
-        # Longitudes of one meridian differ by full turns: a file may count from 0 to 360, a cube may lie at 180.
-        west, _, east, _ = outline_bounds(source, source.crs)
-        turns = np.round((x - (west + east) / 2) / 360)
-        x = np.where(np.isfinite(x), x - 360 * turns, x)
-    inverse = ~Affine(*source.transform)
-    at_rows = inverse.d * x + inverse.e * y + inverse.f
-    at_columns = inverse.a * x + inverse.b * y + inverse.c
-    shape = np.broadcast_shapes(at_rows.shape, at_columns.shape)
-    return np.broadcast_to(at_rows, shape), np.broadcast_to(at_columns, shape)
-
-
-def _transformer(source: str, target: str) -> pyproj.Transformer:
-    return pyproj.Transformer.from_crs(source, target, always_xy=True)
-
-
-def _geographic(crs: str) -> bool:
-    return bool(pyproj.CRS.from_user_input(crs).is_geographic)

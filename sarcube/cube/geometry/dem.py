@@ -1,20 +1,22 @@
 """Heights on a grid: cubic convolution of a DEM at every pixel's centre, the same for any cut into blocks."""
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
-import pyproj
 import rasterio
 from numba import njit
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from sarcube.cube.geometry.look import pixel_centres
+from sarcube.acquisition.headers import read_grid
+from sarcube.cube.geometry.ground import metres_per_pixel, plain_grid
+from sarcube.cube.grid import bounds_in_degrees
+from sarcube.cube.reading.place import Block, overlap, place_of, place_points
 from sarcube.errors import AreaError, ReadError
 
 logger = logging.getLogger(__name__)
@@ -32,15 +34,15 @@ def check_dem(path: str, geobox: GeoBox) -> None:
     AreaError
         If it does not touch the grid.
     """
-    with _opened(path) as source:
-        west, south, east, north = transform_bounds(source.crs, str(geobox.crs), *source.bounds)
-    area = geobox.boundingbox
-    if west > area.right or east < area.left or south > area.top or north < area.bottom:
+    with open_dem(path) as source:
+        file = read_grid(source, owner="the DEM")
+    touches, holds = overlap(file, plain_grid(geobox))
+    if not touches:
         raise AreaError(
-            f"the DEM {path} ({west:.0f}, {south:.0f}, {east:.0f}, {north:.0f}) does not touch the cube "
-            f"({', '.join(f'{v:.0f}' for v in area.bbox)}): west, south, east, north in {geobox.crs}"
+            f"the DEM {path} does not touch the cube: it covers {bounds_in_degrees([file])}, the cube "
+            f"{bounds_in_degrees([plain_grid(geobox)])} (west, south, east, north in degrees)"
         )
-    if west > area.left or east < area.right or south > area.bottom or north < area.top:
+    if not holds:
         logger.warning("the DEM %s covers the cube only in part; the rest is no data", path)
 
 
@@ -57,33 +59,83 @@ def read_dem(path: str, geobox: GeoBox, rows: slice, columns: slice) -> Heights:
     ReadError
         If the DEM cannot be read.
     """
-    # Positions are counted in the whole grid and the whole DEM, never in a block: blocks agree to the bit.
-    column, row = np.meshgrid(*(np.arange(part.start, part.stop, dtype=float) for part in (columns, rows)))
-    x, y = pixel_centres(geobox, row, column)
-    with _opened(path) as source:
-        x, y = pyproj.Transformer.from_crs(str(geobox.crs), source.crs.to_wkt(), always_xy=True).transform(x, y)
-        a = ~source.transform
-        across, down = a.a * x + a.b * y + a.c - 0.5, a.d * x + a.e * y + a.f - 0.5
-        left, top = int(np.floor(across.min())) - 1, int(np.floor(down.min())) - 1
-        right, bottom = int(np.floor(across.max())) + 3, int(np.floor(down.max())) + 3
-        left, right = max(left, 0), min(right, source.width)
-        top, bottom = max(top, 0), min(bottom, source.height)
-        heights = np.full(row.shape, np.nan, np.float32)
-        if left >= right or top >= bottom:
+    block = Block(rows.start, rows.stop, columns.start, columns.stop)
+    heights = np.full(block.shape, np.nan, np.float32)
+    with open_dem(path) as source:
+        # Positions are counted in the whole grid and the whole DEM, never in a block: blocks agree to the bit.
+        place = place_of(read_grid(source, owner="the DEM"), plain_grid(geobox), block)
+        down, across = (np.ascontiguousarray(part - 0.5) for part in place.each)  # from the first post, not its edge
+        window = posts_around(down, across, source.shape, reach=2)
+        if window is None:
             return heights
-        try:
-            posts = source.read(1, window=Window(left, top, right - left, bottom - top), masked=True)
-        except RasterioError as error:
-            raise ReadError(f"the DEM {path} cannot be read: {error}") from error
-    _convolve(posts.astype(np.float64).filled(np.nan), across, down, top, left, heights)
+        posts = read_posts(source, window)
+    _convolve(posts, across, down, window.row_off, window.col_off, heights)
     return heights
 
 
-def _opened(path: str) -> DatasetReader:
+def dem_posting(path: str, geobox: GeoBox) -> float:
+    """Return how far apart the posts of a DEM are on the ground at a grid's centre, in metres.
+
+    Where they are not equally far apart north and east, as in degrees, it is the side of a square of the same area.
+
+    Raises
+    ------
+    ReadError
+        If there is no DEM to read.
+    """
+    with open_dem(path) as source:
+        file = read_grid(source, owner="the DEM")
+    row, column = geobox.shape[0] // 2, geobox.shape[1] // 2
+    place = place_points(file, plain_grid(geobox), *(np.array([at, at + 1.0]) for at in (row, column)))
+    rows, columns = place.each
+    along, across = ((part[1, 0] - part[0, 0], part[0, 1] - part[0, 0]) for part in (rows, columns))
+    posts = abs(along[0] * across[1] - along[1] * across[0])
+    down, right = (sizes[row] for sizes in metres_per_pixel(geobox))
+    return math.sqrt(down * right / posts)
+
+
+def posts_around(
+    down: NDArray[np.float64], across: NDArray[np.float64], shape: tuple[int, int], *, reach: int
+) -> Window | None:
+    """Return the posts within reach of positions counted from the first; None where the DEM has none of them."""
+    known = np.isfinite(down) & np.isfinite(across)
+    if not known.any():
+        return None
+    (top, bottom), (left, right) = (
+        (max(int(np.floor(part[known].min())) - reach + 1, 0), min(int(np.floor(part[known].max())) + reach + 1, size))
+        for part, size in zip((down, across), shape, strict=True)
+    )
+    return Window(left, top, right - left, bottom - top) if left < right and top < bottom else None
+
+
+def read_posts(source: DatasetReader, window: Window) -> NDArray[np.float64]:
+    """Return the heights of a window of a DEM, NaN where it has none.
+
+    Raises
+    ------
+    ReadError
+        If they cannot be read.
+    """
+    try:
+        posts = source.read(1, window=window, masked=True)
+    except RasterioError as error:
+        raise ReadError(f"the DEM {source.name} cannot be read: {error}") from error
+    filled: NDArray[np.float64] = posts.astype(np.float64).filled(np.nan)
+    return filled
+
+
+def open_dem(path: str, *, overview: int | None = None) -> DatasetReader:
+    """Open a DEM, or one of its overviews: 0 is the largest.
+
+    Raises
+    ------
+    ReadError
+        If it is missing, unreadable or without CRS.
+    """
     if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
         raise ReadError(f"there is no DEM at {path}; give a raster of heights in metres that covers the cube")
     try:
-        source = rasterio.open(path)
+        source = rasterio.open(path) if overview is None else rasterio.open(path, overview_level=overview)
     except RasterioError as error:
         raise ReadError(f"the DEM {path} cannot be read: {error}") from error
     if source.crs is None:
@@ -114,6 +166,8 @@ def _convolve(
 ) -> None:
     for r in range(heights.shape[0]):
         for c in range(heights.shape[1]):
+            if not math.isfinite(down[r, c] + across[r, c]):
+                continue
             i, j = int(np.floor(down[r, c])), int(np.floor(across[r, c]))
             if i - 1 < top or j - 1 < left or i + 2 >= top + posts.shape[0] or j + 2 >= left + posts.shape[1]:
                 continue

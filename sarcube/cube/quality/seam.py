@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from sarcube.cube.geometry.ground import pixel_size
 from sarcube.cube.geometry.look import solve_look
 
 Floats = NDArray[np.float32]
@@ -35,8 +36,9 @@ def flight_heading(geobox: GeoBox, *, relative_orbit: int, orbit_state: str) -> 
     Raises
     ------
     InputError
-        If the grid is not projected or the track does not look at it.
+        If the grid is not projected, its pixels are not square, or the track does not look at it.
     """
+    pixel_size(geobox)  # refuses oblong pixels: between them a heading is another angle than on the ground
     nodes = solve_look(geobox, relative_orbit=relative_orbit, orbit_state=orbit_state)
     return float(np.radians(nodes.mean_grid_azimuth + 90))  # the radar looks to its right, so is seen to the left
 

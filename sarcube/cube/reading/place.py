@@ -1,4 +1,4 @@
-"""Where the pixels of a block of the cube lie in a file.
+"""Where the pixels of a block of the cube lie in a file: a scene, a layer, a DEM.
 
 A pixel's centre is computed from its place in the whole grid, never from its place in the block, so that the blocks a
 cube is cut into cannot change a value.
@@ -20,7 +20,8 @@ Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 PIXEL_TOLERANCE = 1e-6  # of a pixel: a centre that floating point puts this far below an edge is on it
-_AGREEMENT = 1e-3  # of a pixel: grids that are nowhere farther apart are one; a centimetre at 10 m
+_OUTLINE = 65  # points along a side of a grid: straight sides bend when they are projected
+_AGREEMENT = 1e-3  # of a pixel: grids, or edges, that are nowhere farther apart are one; a centimetre at 10 m
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ class Place:
         """Whether rows and columns of both grids are parallel."""
         return self.rows.ndim == 1
 
+    @property
+    def each(self) -> tuple[Floats64, Floats64]:
+        """Row and column of every pixel, (y, x) both."""
+        if not self.is_parallel:
+            return self.rows, self.columns
+        rows, columns = np.broadcast_arrays(self.rows[:, np.newaxis], self.columns)
+        return rows, columns
+
 
 def are_parallel(source: Grid, target: Grid) -> bool:
     """Return whether rows and columns of a file are those of the cube's (north-up) grid in direction."""
@@ -88,23 +97,50 @@ def agree(source: Grid, target: Grid) -> bool:
 
 def place_of(source: Grid, target: Grid, block: Block) -> Place:
     """Return where the centres of a block's pixels lie in a file; across projections every one is transformed."""
+    rows, columns = (
+        np.arange(first, last, dtype=np.float64) + 0.5 for first, last in ((block.y0, block.y1), (block.x0, block.x1))
+    )
+    return place_points(source, target, rows, columns)
+
+
+def place_points(source: Grid, target: Grid, rows: Floats64, columns: Floats64) -> Place:
+    """Return where points of a north-up grid lie in a file: rows (y,) and columns (x,) in pixels from its edge."""
     a, _, c, _, e, f = target.transform
-    x = c + a * (np.arange(block.x0, block.x1, dtype=np.float64) + 0.5)
-    y = f + e * (np.arange(block.y0, block.y1, dtype=np.float64) + 0.5)
-    if are_parallel(source, target):
-        a, _, c, _, e, f = source.transform
-        return Place((y - f) / e, (x - c) / a)
-    to_source = pyproj.Transformer.from_crs(target.crs, source.crs, always_xy=True)
-    source_x, source_y = to_source.transform(*np.meshgrid(x, y))
-    inverse = ~Affine(*source.transform)
+    x, y = c + a * columns, f + e * rows
+    parallel = are_parallel(source, target)
+    if not parallel:
+        to_source = pyproj.Transformer.from_crs(target.crs, source.crs, always_xy=True)
+        x, y = to_source.transform(*np.meshgrid(x, y))
     with np.errstate(invalid="ignore"):  # a centre that cannot be transformed is infinite
         if _is_in_degrees(source.crs):  # a file across the antimeridian counts on beyond 180
             middle, _ = Affine(*source.transform) * (source.shape[1] / 2, source.shape[0] / 2)
-            source_x = source_x + 360 * np.round((middle - source_x) / 360)
-        return Place(
-            inverse.d * source_x + inverse.e * source_y + inverse.f,
-            inverse.a * source_x + inverse.b * source_y + inverse.c,
-        )
+            x = x + 360 * np.round((middle - x) / 360)
+        if parallel:
+            a, _, c, _, e, f = source.transform
+            return Place((y - f) / e, (x - c) / a)
+        inverse = ~Affine(*source.transform)
+        return Place(inverse.d * x + inverse.e * y + inverse.f, inverse.a * x + inverse.b * y + inverse.c)
+
+
+def place_outline(source: Grid, target: Grid) -> tuple[Floats64, Floats64]:
+    """Return rows and columns (n,) in a file of points along the sides of a grid, infinite where it does not reach."""
+    sides = np.linspace(0, 1, _OUTLINE)
+    rows, columns = sides * target.shape[0], sides * target.shape[1]
+    ends = slice(None, None, _OUTLINE - 1)
+    upright, level = (
+        place_points(source, target, *points).each for points in ((rows, columns[ends]), (rows[ends], columns))
+    )
+    at_rows, at_columns = (np.concatenate([a.ravel(), b.ravel()]) for a, b in zip(upright, level, strict=True))
+    return at_rows, at_columns
+
+
+def overlap(source: Grid, target: Grid) -> tuple[bool, bool]:
+    """Return whether a file holds any of a grid, and whether it holds all of it."""
+    places = list(zip(place_outline(source, target), source.shape, strict=True))
+    known = np.isfinite(places[0][0]) & np.isfinite(places[1][0])
+    touches = known.any() and all(at[known].min() < size and at[known].max() > 0 for at, size in places)
+    holds = all(((at > -_AGREEMENT) & (at < size + _AGREEMENT)).all() for at, size in places)
+    return bool(touches), bool(holds)
 
 
 def edges_of(source: Grid, target: Grid, block: Block) -> tuple[Floats64, Floats64]:

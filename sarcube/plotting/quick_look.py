@@ -1,11 +1,7 @@
-"""Pictures of an event: what changed, what was found, and where the radar could not see.
-
-Figures are made without pyplot, so that a script's own figures and backend stay as they are; save one with
-`figure.savefig("event.png")`.
-"""
+"""Pictures of an event: what changed, what was found, and where the radar could not see."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -16,33 +12,36 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colorbar import Colorbar
-from matplotlib.colors import LightSource, ListedColormap, Normalize, to_rgba
+from matplotlib.colors import ListedColormap, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from pyproj import Transformer
 
 from sarcube.errors import BandError, InputError
+from sarcube.plotting.maps import (
+    ABOVE,
+    DPI,
+    HALO,
+    MASK,
+    NOTHING,
+    PASSES,
+    Panel,
+    draw_north,
+    draw_scale,
+    extent_km,
+    finite_values,
+    hillshade,
+    sample,
+    shrink,
+)
 
-_PIXELS = 1000  # longer side of a panel's image; larger layers are averaged down to it
-_WIDTH, _DPI = 15.0, 150  # inches and dots per inch: 2250 pixels wide
+_WIDTH = 15.0  # inches: 2250 pixels
 _TALLEST, _KEY = 12.0, 0.18  # inches: the height of a map at most, and that of the key under it
 _LABELLED = 40  # with more boxes than this their scores would cover the map
 _CHANGE = "RdBu_r"  # colour-blind safe: red brighter, blue darker
 # Okabe & Ito's colour-blind safe palette.
-_BOX, _TRUTH, _ALARM, _NOTHING = "#000000", "#0072B2", "#B03A00", "#9A9A9A"
-_MASK = {
-    1: ("#7B3294", "shadow"),
-    2: ("#E69F00", "layover"),
-    3: ("#A0303C", "layover and shadow"),
-    255: (_NOTHING, "no data"),
-}
-_PASSES = {"A": "ascending, looks east", "D": "descending, looks west"}  # Sentinel-1 looks to its right
-_HALO = [withStroke(linewidth=2.5, foreground="white")]
-_EDGE = [withStroke(linewidth=7, foreground="white")]
-_ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
+_BOX, _TRUTH, _ALARM = "#000000", "#0072B2", "#B03A00"
 
 
 def plot_event(
@@ -93,20 +92,20 @@ def plot_event(
         raise InputError("plot_event needs at least one stack, such as sc.composite returns")
     if scores and len(scores) != len(stacks):
         raise InputError(f"expected one set of scores per stack, and there are {len(scores)} for {len(stacks)}")
-    shade = _hillshade(elevation, stacks[0])
+    shade = hillshade(elevation) if elevation is not None else _flat(stacks[0])
     found = bool(scores) or detections is not None or inventory is not None
     figure, rows = _panels(stacks, 1 + found + (layover_shadow is not None), title)
     for number, (stack, row) in enumerate(zip(stacks, rows, strict=True)):
         track = str(stack.attrs.get("track", ""))
         name = _first_diff(stack)
-        change = _shrink(stack.sel(band=name))
+        change = shrink(stack.sel(band=name))
         panels = iter(row)
         _draw_change(next(panels), change, name, shade)
         if found:
             panel = next(panels)
             _draw_background(panel.map, shade, change)
             if scores:
-                _draw_scores(panel, scores[number], _extent(stack))
+                _draw_scores(panel, scores[number], extent_km(stack))
             said = _draw_polygons(panel.map, stack, _of_track(detections, track), inventory)
             panel.map.set_title(", ".join(said) or "probability")
         if layover_shadow is not None:
@@ -136,41 +135,26 @@ def plot_stack(stack: xr.DataArray, *, title: str | None = None) -> Figure:
     names = [str(name) for name in stack["band"].values]
     figure, rows = _panels([stack], len(names), title)
     for panel, name in zip(rows[0], names, strict=True):
-        layer = _shrink(stack.sel(band=name))
+        layer = shrink(stack.sel(band=name))
         if name.endswith("_diff"):
             _draw_change(panel, layer, name, None)
             continue
-        low, high = np.percentile(_finite(layer), (2, 98))
-        image = panel.map.imshow(layer.values, cmap="gray", vmin=low, vmax=high, extent=_extent(layer))
-        panel.map.set_facecolor(_NOTHING)
+        low, high = np.percentile(finite_values(layer), (2, 98))
+        image = panel.map.imshow(layer.values, cmap="gray", vmin=low, vmax=high, extent=extent_km(layer))
+        panel.map.set_facecolor(NOTHING)
         panel.bar(image, f"{_band(name)} after the event (dB)", extend="both")
         panel.map.set_title(f"{_band(name)} after")
     _finish(rows[0], stack)
     return figure
 
 
-class _Panel(NamedTuple):
-    """A map and, under it, the place of its key."""
-
-    map: Axes
-    key: Axes
-
-    def bar(self, colours: ScalarMappable, label: str, *, extend: str = "neither") -> Colorbar:
-        figure = self.map.get_figure()
-        assert figure is not None
-        bar = figure.colorbar(colours, cax=self.key, orientation="horizontal", extend=extend)
-        bar.set_label(label, fontsize=10)
-        self.key.tick_params(labelsize=9)
-        return bar
-
-
-def _panels(stacks: list[xr.DataArray], columns: int, title: str | None) -> tuple[Figure, list[list[_Panel]]]:
+def _panels(stacks: list[xr.DataArray], columns: int, title: str | None) -> tuple[Figure, list[list[Panel]]]:
     """Lay out a row of panels per stack, so that maps stand in line whatever their keys need."""
     first = stacks[0]
     width = min(_WIDTH, 7.5 * columns)
     map_height = min(width / columns * max(first.sizes["y"] / first.sizes["x"], 0.3), _TALLEST)
     height = len(stacks) * (map_height + 1.3) + 0.9
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     event, time = first.attrs.get("event", ""), str(first.attrs.get("event_time", ""))
     heading = title or " · ".join(part for part in (event, time.replace("T", " ").replace(":00Z", " UTC")) if part)
     figure.suptitle("\n".join(part for part in (heading, _place(first)) if part), fontsize=15, weight="bold")
@@ -183,30 +167,35 @@ def _panels(stacks: list[xr.DataArray], columns: int, title: str | None) -> tupl
     for part, stack in zip(figure.subfigures(len(stacks), 1, squeeze=False)[:, 0], stacks, strict=True):
         part.suptitle(_row_title(stack), fontsize=12)
         axes = part.subplots(2, columns, squeeze=False, height_ratios=(map_height, _KEY))
-        rows.append([_Panel(axes[0, column], axes[1, column]) for column in range(columns)])
+        rows.append([Panel(axes[0, column], axes[1, column]) for column in range(columns)])
     return figure, rows
 
 
+def _flat(stack: xr.DataArray) -> xr.DataArray:
+    """Return the brightness of a ground without relief, on the display's grid."""
+    return sample(xr.ones_like(stack.isel(band=0, drop=True))).astype(np.float32)
+
+
 def _draw_background(ax: Axes, shade: xr.DataArray, change: xr.DataArray | None) -> None:
-    ax.imshow(0.55 + 0.45 * shade.values, cmap="gray", vmin=0, vmax=1, extent=_extent(shade))
+    ax.imshow(0.55 + 0.45 * shade.values, cmap="gray", vmin=0, vmax=1, extent=extent_km(shade))
     if change is not None:
         missing = np.where(np.isfinite(change.values), np.nan, 0.0)
-        ax.imshow(missing, cmap=ListedColormap([_NOTHING]), extent=_extent(change), interpolation="nearest")
+        ax.imshow(missing, cmap=ListedColormap([NOTHING]), extent=extent_km(change), interpolation="nearest")
 
 
-def _draw_change(panel: _Panel, change: xr.DataArray, name: str, shade: xr.DataArray | None) -> None:
-    limit = float(np.clip(np.ceil(np.percentile(np.abs(_finite(change)), 98)), 3, 10))
+def _draw_change(panel: Panel, change: xr.DataArray, name: str, shade: xr.DataArray | None) -> None:
+    limit = float(np.clip(np.ceil(np.percentile(np.abs(finite_values(change)), 98)), 3, 10))
     colours = ScalarMappable(Normalize(-limit, limit), _CHANGE)
     image = colours.to_rgba(change.values)
     if shade is not None:
         image[..., :3] *= 0.45 + 0.55 * shade.values[..., None]
-    image[~np.isfinite(change.values)] = to_rgba(_NOTHING)
-    panel.map.imshow(image, extent=_extent(change))
+    image[~np.isfinite(change.values)] = to_rgba(NOTHING)
+    panel.map.imshow(image, extent=extent_km(change))
     panel.bar(colours, f"{_band(name)} change (dB): red brighter, blue darker", extend="both")
     panel.map.set_title(f"{_band(name)} change")
 
 
-def _draw_scores(panel: _Panel, scores: xr.DataArray, extent: tuple[float, float, float, float]) -> None:
+def _draw_scores(panel: Panel, scores: xr.DataArray, extent: tuple[float, float, float, float]) -> None:
     left, right, bottom, top = extent
     x = _edges(scores["x"].values / 1000, left, right)
     y = _edges(scores["y"].values / 1000, top, bottom)
@@ -218,7 +207,7 @@ def _draw_scores(panel: _Panel, scores: xr.DataArray, extent: tuple[float, float
     threshold = scores.attrs.get("threshold")
     if threshold is not None:
         bar.ax.axvline(threshold, color="black", linewidth=2)
-        bar.ax.annotate(f"threshold {threshold:.2f}", (threshold, 1), (0, 2), fontsize=9, **_ABOVE)
+        bar.ax.annotate(f"threshold {threshold:.2f}", (threshold, 1), (0, 2), fontsize=9, **ABOVE)
 
 
 def _draw_polygons(
@@ -236,32 +225,32 @@ def _draw_polygons(
             boxes = _on_grid(detections, stack).bounds / 1000
             for x0, x1, top, score in zip(boxes.minx, boxes.maxx, boxes.maxy, detections["score"], strict=True):
                 ax.annotate(
-                    f"{score:.2f}", ((x0 + x1) / 2, top), (0, 2), fontsize=8, path_effects=_HALO, clip_on=True, **_ABOVE
+                    f"{score:.2f}", ((x0 + x1) / 2, top), (0, 2), fontsize=8, path_effects=HALO, clip_on=True, **ABOVE
                 )
     return said
 
 
 def _outlines(table: gpd.GeoDataFrame, stack: xr.DataArray, colour: str) -> LineCollection:
-    return LineCollection(_rings(table, stack), colors=colour, linewidths=1.4, path_effects=_HALO)
+    return LineCollection(_rings(table, stack), colors=colour, linewidths=1.4, path_effects=HALO)
 
 
-def _draw_mask(panel: _Panel, mask: xr.DataArray) -> None:
-    layer = _sample(mask)
+def _draw_mask(panel: Panel, mask: xr.DataArray) -> None:
+    layer = sample(mask)
     codes = layer.values
     image = np.zeros((*codes.shape, 4))
     legend = [Patch(facecolor="white", edgecolor="grey", label=f"clear {np.mean(codes == 0):.1%}")]
-    for code, (colour, label) in _MASK.items():
+    for code, (colour, label) in MASK.items():
         image[codes == code] = to_rgba(colour, 0.75)
         if (codes == code).any():
             legend.append(Patch(facecolor=to_rgba(colour, 0.75), label=f"{label} {np.mean(codes == code):.1%}"))
-    panel.map.imshow(image, extent=_extent(layer), interpolation="nearest")
+    panel.map.imshow(image, extent=extent_km(layer), interpolation="nearest")
     panel.map.set_title("where the radar could not see")
     panel.key.axis("off")
     panel.key.legend(handles=legend, loc="upper center", ncols=3, fontsize=10, frameon=False)
 
 
-def _finish(row: list[_Panel], stack: xr.DataArray) -> None:
-    left, right, bottom, top = _extent(stack)
+def _finish(row: list[Panel], stack: xr.DataArray) -> None:
+    left, right, bottom, top = extent_km(stack)
     for number, panel in enumerate(row):
         panel.map.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
         panel.map.tick_params(labelsize=9, labelleft=number == 0)
@@ -269,71 +258,8 @@ def _finish(row: list[_Panel], stack: xr.DataArray) -> None:
         panel.map.ticklabel_format(useOffset=False, style="plain")
         panel.map.set_xlabel("easting (km)", fontsize=9)
     row[0].map.set_ylabel("northing (km)", fontsize=9)
-    _draw_scale(row[0].map)
-    _draw_north(row[0].map)
-
-
-def _draw_scale(ax: Axes) -> None:
-    left, right = ax.get_xlim()
-    bottom, top = ax.get_ylim()
-    longest = (right - left) / 4
-    unit = 10.0 ** np.floor(np.log10(longest))
-    length = max(step for step in (1, 2, 5) if step * unit <= longest) * unit
-    x, y = left + 0.05 * (right - left), bottom + 0.05 * (top - bottom)
-    ax.plot([x, x + length], [y, y], color="black", linewidth=4, solid_capstyle="butt", path_effects=_EDGE)
-    label = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
-    ax.annotate(label, (x + length / 2, y), (0, 5), weight="bold", path_effects=_HALO, **_ABOVE)
-
-
-def _draw_north(ax: Axes) -> None:
-    arrow = {"arrowstyle": "-|>", "color": "black", "linewidth": 2.5, "path_effects": _HALO}
-    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "center"}
-    ax.annotate("N", (0.95, 0.97), (0, -34), weight="bold", path_effects=_HALO, arrowprops=arrow, **place)
-
-
-def _hillshade(elevation: xr.DataArray | None, stack: xr.DataArray) -> xr.DataArray:
-    """Return brightness, 0 to 1, on the display's grid: light from the north-west, 45° high."""
-    if elevation is None:
-        plain = _sample(xr.ones_like(stack.isel(band=0, drop=True)))
-        return plain.astype(np.float32)
-    layer = _shrink(elevation)
-    heights = np.where(np.isfinite(layer.values), layer.values, _finite(layer).min())
-    dx, dy = (float(abs(layer[axis][1] - layer[axis][0])) for axis in ("x", "y"))
-    return layer.copy(data=LightSource(315, 45).hillshade(heights, vert_exag=1.5, dx=dx, dy=dy))
-
-
-def _factor(layer: xr.DataArray) -> int:
-    return -(-max(layer.sizes["y"], layer.sizes["x"]) // _PIXELS)
-
-
-def _shrink(layer: xr.DataArray) -> xr.DataArray:
-    """Average blocks of pixels, leaving out NaN, until the layer is small enough to draw; compute it."""
-    factor = _factor(layer)
-    if factor == 1:
-        return layer.compute()
-    blocks = {"y": factor, "x": factor}
-    count = layer.notnull().astype(np.float32).coarsen(blocks, boundary="trim").sum()
-    total = layer.fillna(0).coarsen(blocks, boundary="trim").sum()
-    return (total / count.where(count > 0)).compute()
-
-
-def _sample(layer: xr.DataArray) -> xr.DataArray:
-    """Take one pixel of every block that `_shrink` averages: codes have no mean, and shares stay right."""
-    factor = _factor(layer)
-    rows, columns = (slice(factor // 2, layer.sizes[axis] // factor * factor, factor) for axis in ("y", "x"))
-    return layer.isel(y=rows, x=columns).compute()
-
-
-def _finite(layer: xr.DataArray) -> NDArray[Any]:
-    finite = layer.values[np.isfinite(layer.values)]
-    return finite if finite.size else np.zeros(1, np.float32)
-
-
-def _extent(layer: xr.DataArray) -> tuple[float, float, float, float]:
-    """Return left, right, bottom, top of the pixels' outer edges in km."""
-    x, y = layer["x"].values / 1000, layer["y"].values / 1000
-    half_x, half_y = (x[-1] - x[0]) / (len(x) - 1) / 2, (y[-1] - y[0]) / (len(y) - 1) / 2
-    return float(x[0] - half_x), float(x[-1] + half_x), float(y[-1] + half_y), float(y[0] - half_y)
+    draw_scale(row[0].map)
+    draw_north(row[0].map)
 
 
 def _edges(centres: NDArray[Any], first: float, last: float) -> NDArray[Any]:
@@ -370,7 +296,7 @@ def _band(name: str) -> str:
 
 def _row_title(stack: xr.DataArray) -> str:
     track = str(stack.attrs.get("track", ""))
-    parts = [f"track {track}" + (f" ({_PASSES[track[0]]})" if track[0] in _PASSES else "")] if track else []
+    parts = [f"track {track}" + (f" ({PASSES[track[0]]})" if track[0] in PASSES else "")] if track else []
     for key, side in (("dates_pre", "before"), ("dates_post", "after")):
         dates = [str(date) for date in np.atleast_1d(stack.attrs.get(key, []))]
         if dates:
@@ -382,7 +308,7 @@ def _row_title(stack: xr.DataArray) -> str:
 def _place(stack: xr.DataArray) -> str:
     if stack.rio.crs is None:
         return ""
-    left, right, bottom, top = _extent(stack)
+    left, right, bottom, top = extent_km(stack)
     to_degrees = Transformer.from_crs(stack.rio.crs, 4326, always_xy=True)
     longitude, latitude = to_degrees.transform(500 * (left + right), 500 * (bottom + top))
     sides = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"

@@ -1,0 +1,11 @@
+"""Pictures: what changed, what was found, and where and why the radar could not see.
+
+Figures are made without pyplot, so that a script's own figures and backend stay as they are; save one with
+`figure.savefig("event.png")`.
+"""
+
+from sarcube.plotting.cross_section import plot_cross_section
+from sarcube.plotting.distortion import plot_distortion
+from sarcube.plotting.quick_look import plot_event, plot_stack
+
+__all__ = ["plot_cross_section", "plot_distortion", "plot_event", "plot_stack"]
