@@ -166,3 +166,9 @@ def test_infinite_heights_are_refused():
     elevation[:] = np.nan
     mask = lazy_exact(_ground(elevation, (60, 60)), _nodes((60, 60), 260.0), max_relief=100).compute(scheduler="sync")
     assert (mask == 255).all()
+
+
+def test_a_relief_that_was_rounded_is_no_other_relief():
+    elevation = fractal(1, (60, 60), relief=2000)
+    elevation[elevation.argmax() // 60, elevation.argmax() % 60] = 2000.4
+    lazy_exact(_ground(elevation, (60, 60)), _nodes((60, 60), 260.0), max_relief=2000).compute(scheduler="sync")

@@ -23,6 +23,7 @@ BlockInfo = dict[None, dict[str, list[tuple[int, int]]]]
 EARTH_RELIEF = 9300.0  # metres from the Dead Sea's shore to Everest's top
 # Pixels along and across the look that are judged at once: the farther along, the smaller the share of surroundings.
 _ALONG, _ACROSS = 4096, 2048
+_SLACK = 1.01  # beside a metre: a limit that was rounded, or heights that were, are not another relief
 _AT_ONCE = 512  # heights whose range is found side by side
 
 
@@ -46,11 +47,12 @@ def lazy_exact(ground: Ground, nodes: LookNodes, *, max_relief: float) -> da.Arr
     InputError
         As blocks are computed: if the heights in a block and around it differ by more than `max_relief`.
     """
-    depth = _depth(nodes, max_relief)
+    limit = _SLACK * max_relief + 1
+    depth = _depth(nodes, limit)
     bands = bands_over(nodes, ground.elevation.shape)
     turned = bands[0].lines.turned
     joined = (_ALONG, _ACROSS) if turned else (_ACROSS, _ALONG)
-    return map_surrounded(_exact, ground.elevation, depth=depth, joined=joined, bands=bands, limit=max_relief)
+    return map_surrounded(_exact, ground.elevation, depth=depth, joined=joined, bands=bands, limit=limit)
 
 
 def lazy_local(ground: Ground, nodes: LookNodes) -> da.Array:
@@ -83,7 +85,8 @@ def _exact(
         raise InputError(
             f"heights in rows {first[0]}-{first[0] + around.shape[0]}, columns "
             f"{first[1]}-{first[1] + around.shape[1]} differ by {high - low:.0f} m, more than max_relief = "
-            f"{limit:.0f} m: what stands farther off could reach them; give max_relief={math.ceil(high - low)} or more"
+            f"{(limit - 1) / _SLACK:.0f} m: what stands farther off could reach them; give "
+            f"max_relief={math.ceil(high - low)} or more"
         )
     return exact_mask(around, bands, first=first, core=core, relief=max(high - low, 0.0))
 

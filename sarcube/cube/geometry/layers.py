@@ -56,9 +56,9 @@ def add_geometry(
         SAFE annotations (XML) and orbit files (EOF). Each track takes the best that saw the area from its orbit:
         annotation, precise, restituted. Default, and for tracks that none saw: the packaged reference orbit.
     max_relief : float, optional
-        Metres by which heights differ at most, as far as layover and shadow reach: how much ground each block is read
-        with. Default: the range of `dem`, or that which `add_terrain` found, or that of an elevation in memory; where
-        there is none, that of the Earth, 9300 m.
+        Metres by which heights differ at most, in chunks joined to up to 4096 × 2048 pixels and as far around as
+        layover and shadow reach: how much ground each block is read with. Default: the range of `dem`, or that which
+        `add_terrain` found, or that of an elevation in memory; where there is none, that of the Earth, 9300 m.
     buffer : float
         Metres by which layover_shadow is widened. The papers use none.
     split : bool
