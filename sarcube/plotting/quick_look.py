@@ -246,7 +246,7 @@ def _draw_mask(panel: Panel, mask: xr.DataArray) -> None:
     panel.map.imshow(image, extent=extent_km(layer), interpolation="nearest")
     panel.map.set_title("where the radar could not see")
     panel.key.axis("off")
-    panel.key.legend(handles=legend, loc="upper center", ncols=3, fontsize=10, frameon=False)
+    panel.key.legend(handles=legend, loc="upper center", ncols=2, fontsize=10, frameon=False)
 
 
 def _finish(row: list[Panel], stack: xr.DataArray) -> None:
