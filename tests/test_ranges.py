@@ -286,6 +286,7 @@ def test_headers_that_make_no_sense_are_damaged_answers(headers):
 @pytest.mark.parametrize(
     ("text", "low", "high"),
     [("7", 7, 7), ("0", 0, 0), ("", 0, 0), ("soon", 0, 0), ("-3", 0, 0), (formatdate(time.time() + 3600), 3000, 3600)],
+    ids=["seconds", "at once", "nothing", "no number", "negative", "a date"],  # two workers must call them alike
 )
 def test_what_a_retry_after_asks_for(text, low, high):
     assert low <= ranges._retry_after(text) <= high
