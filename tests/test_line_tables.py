@@ -52,7 +52,7 @@ def test_masks_of_high_ground_are_those_of_a_sensor_over_a_round_earth(base, nea
     assert (expected & 2 > 0).mean() > 0.02
     lines = LookLines(turned=False, backwards=False, shear=0.0)
     found = scan(height, lines, tables_at(knots, 0.0, np.arange(steps)))
-    assert (found != expected).mean() < 1e-4
+    assert (found != expected).mean() < 5e-5  # seen 3e-5: three pixels, by the third order in height
     # Without the second order, and with the angles of the ellipsoid, high ground is judged worse.
     flat = LineKnots(knots.positions, knots.at_lane * np.array([1, 1, 0, 1, 1, 0])[:, None], knots.per_lane, 0.0)
     plain = scan(height, lines, tables_at(flat, 0.0, np.arange(steps)))

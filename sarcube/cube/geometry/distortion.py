@@ -1,8 +1,7 @@
 """Layover and shadow of one track over a cube's grid: lazy, block by block, the same for any blocks."""
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -60,12 +59,9 @@ def lazy_local(ground: Ground, nodes: LookNodes) -> da.Array:
     around = da.overlap.overlap(ground.elevation, depth=1, boundary="none")
     bands = bands_over(nodes, ground.elevation.shape)
     settings = {"bands": bands, "nodes": nodes, "down": ground.down, "across": ground.across}
-    return _map(_local_block, around, ground.elevation.chunks, **settings)
-
-
-def _map(block: Callable[..., Mask], around: da.Array, chunks: Any, **settings: Any) -> da.Array:
+    meta = np.empty((0, 0), np.uint8)
     lazy: da.Array = da.map_blocks(
-        block, around, chunks=chunks, dtype=np.uint8, meta=np.empty((0, 0), np.uint8), **settings
+        _local_block, around, chunks=ground.elevation.chunks, dtype=np.uint8, meta=meta, **settings
     )
     return lazy
 
