@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sarcube.errors import StoreError
+from sarcube.errors import SarcubeError, StoreError
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def replacing(path: Path, *, errors: tuple[type[Exception], ...] = ()) -> Iterat
             written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
             for file in written:
                 file.replace(path.parent / file.name)
-    except StoreError:
-        raise
+    except SarcubeError:
+        raise  # of what is computed while it is written: not the disk's fault
     except (OSError, *errors) as error:  # type: ignore[misc]  # a tuple built from types is one of types
         raise StoreError(f'cannot write "{path}": {error}; is the disk full, or the folder write-protected?') from error

@@ -15,9 +15,10 @@ from shapely.geometry import box
 
 from sarcube.atomic import replacing
 from sarcube.change.composite import composite
+from sarcube.cog import write_cog
 from sarcube.cube.track import select_track
 from sarcube.detection.detect import boxes_from_scores
-from sarcube.detection.export import score_map, write_cog, write_detections
+from sarcube.detection.export import score_map, write_detections
 from sarcube.detection.scores import score_windows
 from sarcube.errors import StoreError
 from sarcube.evaluation import DetectionEvaluation, Evaluation, evaluate_detections, evaluate_scores

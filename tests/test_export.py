@@ -1,7 +1,6 @@
 import errno
 import sqlite3
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -11,7 +10,8 @@ import shapely
 from simple_stack import LEFT, TOP, MeanModel, make_stack
 
 import sarcube as sc
-from sarcube.detection.export import score_map, write_cog, write_detections
+from sarcube.cog import write_cog
+from sarcube.detection.export import score_map, write_detections
 from sarcube.errors import InputError, StoreError
 
 
@@ -82,16 +82,14 @@ def full_disk(*args, **kwargs):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("suffix", [".gpkg", ".parquet", ".tif"])
+@pytest.mark.parametrize("suffix", [".gpkg", ".parquet"])
 def test_a_full_disk_leaves_what_was_there(boxes, tmp_path, monkeypatch, suffix):
     path = tmp_path / f"result{suffix}"
     path.write_bytes(b"what was there")
     monkeypatch.setattr("pyogrio.write_dataframe", full_disk)
     monkeypatch.setattr(gpd.GeoDataFrame, "to_parquet", full_disk)
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
-    layer = score_map(sc.score_windows(make_stack(64, 80), MeanModel(), stride=16))
     with pytest.raises(StoreError, match=r"No space left on device; is the disk full"):
-        write_cog(layer, path) if suffix == ".tif" else write_detections(boxes, path)
+        write_detections(boxes, path)
     assert path.read_bytes() == b"what was there"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -124,32 +122,3 @@ def test_a_map_of_a_single_window_keeps_its_cell_size(tmp_path):
     with rasterio.open(write_cog(layer, tmp_path / "one.tif")) as dataset:
         assert dataset.res == (80, 80)
         assert dataset.bounds == (LEFT + 40, TOP - 120, LEFT + 120, TOP - 40)
-
-
-def test_a_cog_holds_the_layer(tmp_path):
-    stack = make_stack(700, 600)
-    stack[0, :50, :50] = np.nan
-    path = write_cog(stack[0].chunk(y=100), tmp_path / "layer.tif")
-    with rasterio.open(path) as dataset:
-        np.testing.assert_array_equal(dataset.read(1), stack[0].to_numpy())
-        assert dataset.transform == stack.rio.transform()
-        assert dataset.crs.to_epsg() == 32647
-        assert np.isnan(dataset.nodata)
-        assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        assert dataset.overviews(1) == [2]
-    assert [p.name for p in tmp_path.iterdir()] == ["layer.tif"]
-
-
-def test_a_mask_is_written_as_bytes(tmp_path):
-    mask = make_stack(20, 30)[0].copy(data=np.arange(600, dtype=np.uint8).reshape(20, 30) % 4)
-    with rasterio.open(write_cog(mask, tmp_path / "mask.tif")) as dataset:
-        assert dataset.dtypes == ("uint8",)
-        assert dataset.nodata is None
-        np.testing.assert_array_equal(dataset.read(1), mask)
-
-
-def test_layers_that_cannot_be_written_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"\.tif"):
-        write_cog(make_stack(20, 30)[0], tmp_path / "layer.png")
-    with pytest.raises(InputError, match=r"\(y, x\)"):
-        write_cog(make_stack(20, 30), tmp_path / "layer.tif")

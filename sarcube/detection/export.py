@@ -6,11 +6,9 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pyogrio
-import rasterio
 import rioxarray  # noqa: F401  (registers .rio on xarray objects)
 import xarray as xr
 from affine import Affine
-from rasterio.io import MemoryFile
 
 from sarcube.atomic import replacing
 from sarcube.errors import InputError, StoreError
@@ -70,7 +68,9 @@ def _write_ogr(detections: gpd.GeoDataFrame, file: Path, suffix: str) -> None:
 
 
 def _write_layer(detections: gpd.GeoDataFrame, file: Path, **options: str) -> None:
-    pyogrio.write_dataframe(detections, file, geometry_type="Polygon", **options)
+    several = bool((detections.geom_type == "MultiPolygon").any())  # boxes are not; objects of change may be
+    kind = "MultiPolygon" if several else "Polygon"
+    pyogrio.write_dataframe(detections, file, geometry_type=kind, promote_to_multi=several, **options)
     written = pyogrio.read_info(file)["features"]  # a full disk need not make GDAL raise
     if written != len(detections):
         raise StoreError(f'only {written} of {len(detections)} boxes arrived in "{file.name}"; is the disk full?')
@@ -116,58 +116,6 @@ def score_map(scores: xr.DataArray) -> xr.DataArray:
     cell = to_map * Affine.translation((size - stride) / 2, (size - stride) / 2) * Affine.scale(stride)
     located: xr.DataArray = layer.rio.write_transform(cell)  # a single row or column would not tell its cell size
     return located
-
-
-def write_cog(layer: xr.DataArray, path: str | Path) -> Path:
-    """Write a layer as a Cloud Optimized GeoTIFF: tiled, deflated, with overviews.
-
-    Parameters
-    ----------
-    layer : (y, x) DataArray
-        On a georeferenced grid; computed here if it is lazy. In floats NaN is the file's nodata value.
-    path : str or Path
-        Should end in ``.tif``. An existing file is replaced.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    InputError
-        If the layer is not (y, x) or has no CRS, or the suffix is another one.
-    StoreError
-        If the file cannot be written; what was there before is left as it was.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in (".tif", ".tiff"):
-        raise InputError(f'a Cloud Optimized GeoTIFF is written as .tif, not "{path.name}"')
-    if layer.dims != ("y", "x") or layer.rio.crs is None:
-        raise InputError(f"a layer is (y, x) with a coordinate reference system; this one has {layer.dims}")
-    values = layer.to_numpy()
-    floating = np.issubdtype(values.dtype, np.floating)
-    profile = {
-        "driver": "COG",
-        "height": values.shape[0],
-        "width": values.shape[1],
-        "count": 1,
-        "dtype": values.dtype,
-        "crs": layer.rio.crs,
-        "transform": layer.rio.transform(),
-        "nodata": np.nan if floating else None,
-        "compress": "deflate",
-        "predictor": "yes",
-        "overview_resampling": "average" if floating else "nearest",
-    }
-    # Through memory: a short write to a full disk is then Python's error, which GDAL may only log.
-    with MemoryFile() as memory:
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"), memory.open(**profile) as dataset:
-            dataset.write(values, 1)
-            dataset.set_band_description(1, str(layer.attrs.get("long_name", layer.name or "")))
-        with replacing(path) as file:
-            file.write_bytes(memory.getbuffer())
-    return path
 
 
 def _embed_style(geopackage: Path) -> None:
