@@ -10,6 +10,13 @@ from sarcube.errors import InputError
 
 Moment: TypeAlias = str | datetime
 
+# Days before and after an event of the composites in Nava et al. (2024, and 2026, GMD 19, 167, section 3): the longer
+# the window the less speckle is left, the shorter the less has changed by itself.
+BUFFERS: tuple[tuple[int, int], ...] = (
+    *((365, 12), (240, 12), (120, 12), (60, 12), (60, 24)),
+    *((60, 48), (12, 12), (24, 24), (48, 48), (60, 60)),
+)
+
 
 @dataclass(frozen=True)
 class Event:
@@ -101,9 +108,12 @@ def read_event(path: str | Path) -> Event:
     return Event(**{key: value for key, value in fields.items() if key in known})
 
 
+_LONGEST = 36525  # days, a century: times in nanoseconds cannot be compared with those of some centuries ago
+
+
 def _positive(days: float, name: str) -> float:
-    if not days > 0:
-        raise InputError(f"{name} must be a number of days > 0, not {days!r}")
+    if not 0 < days <= _LONGEST:
+        raise InputError(f"{name} must be a number of days > 0, {_LONGEST} at most, not {days!r}")
     return float(days)
 
 

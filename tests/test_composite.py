@@ -1,4 +1,6 @@
+import tracemalloc
 from datetime import timedelta
+from functools import partial
 
 import dask
 import dask.array as da
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 
 import sarcube as sc
 from sarcube.change import nanmedian
-from sarcube.change.composite import _decibel_strip, composite
+from sarcube.change.composite import composite, composites, dates_used
+from sarcube.change.lanes.routines import decibel_routine
+from sarcube.change.strips import decibel_strip, strip_buffers
 from sarcube.errors import AreaError, BandError, InputError, NoSceneError, TrackError
-from sarcube.events import Event
+from sarcube.events import BUFFERS, Event
 
 EVENT = Event("sumatra-2022", bbox=(100.30, 0.04, 100.33, 0.06), time="2022-02-25T01:39Z")
 BANDS = ["vv_post", "vh_post", "vv_diff", "vh_diff"]
@@ -40,7 +44,7 @@ def make_cube(days, shape=(9, 14), tracks=("D164",), missing=0.2, seed=0, polari
     return xr.Dataset(data, coords).rio.write_crs(32647)
 
 
-def natural(cube, before, after, domain="db", min_valid=1):
+def natural(cube, before, after, domain="db", min_valid=1, statistic="median"):
     """The same, as one would write it with xarray, in float64."""
     parts = {}
     for name in cube.data_vars:
@@ -49,12 +53,20 @@ def natural(cube, before, after, domain="db", min_valid=1):
         for part, steps in (("pre", before), ("post", after)):
             window = power.isel(time=steps)
             values = 10 * np.log10(window) if domain == "db" else window
-            median = xr.DataArray(nanmedian(values.values), dims=("y", "x"))
-            median = median if domain == "db" else 10 * np.log10(median)
-            parts[name, part] = median.where((window.notnull().sum("time") >= min_valid).values)
+            level = (
+                xr.DataArray(nanmedian(values.values), dims=("y", "x"))
+                if statistic == "median"
+                else values.mean("time")
+            )
+            level = level if domain == "db" else 10 * np.log10(level)
+            parts[name, part] = level.where((window.notnull().sum("time") >= min_valid).values)
     bands = [parts[name, "post"] for name in cube.data_vars]
     bands += [parts[name, "post"] - parts[name, "pre"] for name in cube.data_vars]
     return np.stack(bands)
+
+
+def few_composites(cube, event):
+    return composites(cube, event, buffers=[(60, 12), (12, 12), (12, 3), (100, 3)])
 
 
 def refuse(*args, **kwargs):
@@ -62,13 +74,14 @@ def refuse(*args, **kwargs):
 
 
 @pytest.mark.parametrize("min_valid", [1, 2, 3])
+@pytest.mark.parametrize("statistic", ["median", "mean"])
 @pytest.mark.parametrize("domain", ["db", "power"])
-@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (5, 2), (4, 3), (30, 6)])
-def test_is_the_natural_expression(before, after, domain, min_valid):
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (5, 2), (4, 3), (40, 6)])
+def test_is_the_natural_expression(before, after, domain, statistic, min_valid):
     days = [-2 * i - 1.5 for i in reversed(range(before))] + [1.5 * i + 0.5 for i in range(after)]
     cube = make_cube(days)
-    stack = composite(cube, EVENT, domain=domain, min_valid=min_valid, pre_days=100)
-    expected = natural(cube, slice(0, before), slice(before, None), domain, min_valid)
+    stack = composite(cube, EVENT, domain=domain, statistic=statistic, min_valid=min_valid, pre_days=100)
+    expected = natural(cube, slice(0, before), slice(before, None), domain, min_valid, statistic)
     assert stack.dtype == np.float32
     assert stack.dims == ("band", "y", "x")
     assert list(stack.band.values) == BANDS
@@ -80,7 +93,7 @@ def test_decibels_are_exact_to_a_part_in_a_million():
     power = (10 ** np.random.default_rng(1).uniform(-37, 38, 4096)).astype("float32")
     power[:4] = [1.0, np.nan, 0.70710677, 1.4142135]
     decibel = power.copy()
-    _decibel_strip(decibel, decibel.view("int32"), np.empty(4096, "float32"), 4096)
+    decibel_strip(decibel_routine(), decibel, 4096, strip_buffers(1, "float32"))
     expected = 10 * np.log10(power.astype("float64"))
     np.testing.assert_allclose(decibel, expected, rtol=3e-7, atol=2e-7)
 
@@ -103,15 +116,16 @@ def test_median_of_power_is_higher_for_even_counts():
     assert difference.sel(band="vv_post").mean() == pytest.approx(0.26, abs=0.02)
 
 
-@pytest.mark.parametrize("chunks", [(1, 4, 5), (3, 9, 3), ((2, 4, 1, 1), (5, 4), (14,)), (-1, -1, -1)])
-def test_dask_is_numpy_and_lazy(chunks):
-    cube = make_cube([-30, -20, -10, -5, -1, 2, 4, 30])
-    expected = composite(cube, EVENT)
+@pytest.mark.parametrize("chunks", [(1, 4, 5), (3, 9, 3), ((3, 4, 1, 1), (5, 4), (14,)), (-1, -1, -1)])
+@pytest.mark.parametrize("function", [composite, partial(composite, statistic="mean"), dates_used, few_composites])
+def test_dask_is_numpy_and_lazy(function, chunks):
+    cube = make_cube([-90, -30, -20, -10, -5, -1, 2, 4, 30])
+    expected = function(cube, EVENT)
     assert isinstance(expected.data, np.ndarray)
     lazy = cube.chunk(dict(zip(("time", "y", "x"), chunks, strict=True))).assign_coords(scene_track=cube.scene_track)
     with dask.config.set(scheduler=refuse):
-        stack = composite(lazy, EVENT)
-    assert stack.chunks[1:] == lazy.vv.chunks[1:]
+        stack = function(lazy, EVENT)
+    assert stack.chunks[-2:] == lazy.vv.chunks[1:]
     xr.testing.assert_identical(stack.compute(scheduler="sync"), expected)
     xr.testing.assert_identical(stack.compute(scheduler="threads"), expected)
 
@@ -130,11 +144,13 @@ def test_order_of_dates_and_empty_dates_change_nothing(order, empty):
 @given(st.integers(1, 8), st.integers(1, 13))
 def test_splitting_the_area_changes_nothing(row, column):
     cube = make_cube([-10, -5, -1, 2, 4])
-    parts = [
-        [composite(cube.isel(y=y, x=x), EVENT) for x in (slice(0, column), slice(column, None))]
-        for y in (slice(0, row), slice(row, None))
-    ]
-    np.testing.assert_array_equal(np.block([[p.values for p in line] for line in parts]), composite(cube, EVENT))
+    for function in (composite, partial(composite, statistic="mean"), dates_used, few_composites):
+        parts = [
+            [function(cube.isel(y=y, x=x), EVENT) for x in (slice(0, column), slice(column, None))]
+            for y in (slice(0, row), slice(row, None))
+        ]
+        whole = np.block([[part.values for part in line] for line in parts])
+        np.testing.assert_array_equal(whole, function(cube, EVENT))
 
 
 def test_reads_only_the_dates_of_the_windows():
@@ -251,7 +267,7 @@ def test_an_empty_window_is_named():
 
 def test_a_cube_without_vh_says_what_to_do():
     cube = make_cube([-10, 2], polarisations=("vv",))
-    with pytest.raises(BandError, match=r'"vh" is not in this cube; it holds vv: pass polarisations=\(\'vv\',\)'):
+    with pytest.raises(BandError, match=r'"vh" is not in this cube; it holds vv: choose among these'):
         composite(cube, EVENT)
 
 
@@ -296,3 +312,124 @@ def test_a_stack_says_which_radiometry_it_holds():
     cube["vh"].attrs["radiometry"] = "sigma0 on the ellipsoid"
     stack = composite(cube, EVENT, pre_days=60, post_days=24)
     assert stack.attrs["radiometry"] == "sigma0 on the ellipsoid, dB"
+
+
+def test_composites_are_composite_for_every_pair():
+    cube = make_cube([-364, -200, -100, -50, -40, -30, -20, -10, -5, -1, 2, 11, 20, 40, 58])
+    stacks = composites(cube, EVENT)
+    assert stacks.dims == ("buffer", "band", "y", "x")
+    assert list(stacks.buffer.values) == (
+        ["365-12", "240-12", "120-12", "60-12", "60-24", "60-48", "12-12", "24-24", "48-48", "60-60"]
+    )
+    for pre, post in BUFFERS:
+        one = composite(cube, EVENT, pre_days=pre, post_days=post)
+        stack = stacks.sel(buffer=f"{pre}-{post}")
+        np.testing.assert_array_equal(stack, one)
+        assert (stack.pre_days, stack.post_days) == (pre, post)
+        assert (stack.pre_count, stack.post_count) == (len(one.attrs["dates_pre"]), len(one.attrs["dates_post"]))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, -1])
+def test_composites_read_every_chunk_once(chunk):
+    reads = []
+
+    def block(values, block_info):
+        reads.append(block_info[0]["array-location"])
+        return values
+
+    cube = make_cube([-90, -50, -30, -10, -5, 2, 20, 70], polarisations=("vv",))
+    expected = composites(cube, EVENT, buffers=[(60, 12), (12, 12), (60, 24)], polarisations=("vv",))
+    lazy = cube.chunk(time=chunk, y=4)
+    lazy["vv"] = (("time", "y", "x"), da.map_blocks(block, lazy["vv"].data, dtype="float32", meta=np.empty((0, 0, 0))))
+    stacks = composites(lazy, EVENT, buffers=[(60, 12), (12, 12), (60, 24)], polarisations=("vv",))
+    reads.clear()
+    np.testing.assert_array_equal(stacks.compute(scheduler="sync"), expected)
+    dates = {date for (first, stop), *_ in reads for date in range(first, stop)}
+    assert dates >= {1, 2, 3, 4, 5, 6}
+    assert not dates & ({0, 7} if chunk == 1 else set())
+    assert len(reads) == len({str(place) for place in reads})
+
+
+def test_says_which_pairs_have_no_scene():
+    cube = make_cube([-50, -30, 2, 20])
+    with pytest.raises(NoSceneError, match="for 2 of 3 pairs of windows, 12-12, 24-60: leave them out of buffers="):
+        composites(cube, EVENT, buffers=[(60, 12), (12, 12), (24, 60)])
+
+
+@pytest.mark.parametrize("buffers", [[], [(60, 12), (60, 12)], [60], "60-12", [(0, 12)]])
+def test_buffers_are_pairs_of_days(buffers):
+    with pytest.raises(InputError, match=r"pairs? of days|days > 0"):
+        composites(make_cube([-1, 1]), EVENT, buffers=buffers)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 1), (4, 3)])
+def test_steps_are_those_nearest_to_the_event(before, after):
+    cube = make_cube([-50, -30, -10, -5, -1, 2, 4, 8])
+    stack = composite(cube, EVENT, pre_steps=before, post_steps=after)
+    np.testing.assert_allclose(stack, natural(cube, slice(5 - before, 5), slice(5, 5 + after)), atol=2e-5)
+    assert len(stack.attrs["dates_pre"]) == before
+    assert len(stack.attrs["dates_post"]) == after
+
+
+def test_too_few_steps_are_an_error():
+    cube = make_cube([-50, -30, 2])
+    with pytest.raises(NoSceneError, match="2 of the 3 scenes asked for in the 60 days before"):
+        composite(cube, EVENT, pre_steps=3)
+    with pytest.raises(InputError, match="post_steps must be a whole number"):
+        composite(cube, EVENT, post_steps=0)
+
+
+def test_counts_the_dates_used():
+    cube = make_cube([-90, -30, -10, -5, 2, 4, 30], missing=0.4)
+    counts = dates_used(cube, EVENT)
+    assert counts.dtype == np.uint16
+    assert list(counts.band.values) == ["vv_pre", "vh_pre", "vv_post", "vh_post"]
+    for name in ("vv", "vh"):
+        valid = ((cube[name] > 0) & np.isfinite(cube[name])).values
+        np.testing.assert_array_equal(counts.sel(band=f"{name}_pre"), valid[1:4].sum(0))
+        np.testing.assert_array_equal(counts.sel(band=f"{name}_post"), valid[4:6].sum(0))
+    stack = composite(cube, EVENT, min_valid=2)
+    enough = (counts.sel(band=["vv_pre", "vv_post"]) >= 2).all("band")
+    np.testing.assert_array_equal(np.isfinite(stack.sel(band="vv_diff")), enough)
+
+
+def test_statistic_is_one_of_two():
+    with pytest.raises(InputError, match='"median" or "mean"'):
+        composite(make_cube([-1, 1]), EVENT, statistic="mode")
+
+
+def test_narrow_cubes_in_any_order_of_dimensions():
+    cube = make_cube([-3, -2, -1, 1, 2])
+    other = cube.transpose("x", "y", "time")
+    other = other.copy(data={name: np.ascontiguousarray(values) for name, values in other.data_vars.items()})
+    np.testing.assert_array_equal(composite(other, EVENT), composite(cube, EVENT))
+
+
+def test_dates_outside_the_windows_are_not_copied():
+    # Values of float64 are copied to float32 to be read: those of three dates, not of 63.
+    cube = make_cube([-30 - i / 10 for i in range(60)] + [-2, -1, 1], shape=(100, 200)).astype("float64")
+    composite(cube, EVENT, pre_days=10)
+    tracemalloc.start()
+    composite(cube, EVENT, pre_days=10)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 100 * 200 * 4
+
+
+def test_powers_that_float32_does_not_hold_are_invalid():
+    cube = make_cube([-3, -2, -1, 1, 2], missing=0)
+    wide = cube.astype("float64")
+    wide["vv"][0] = 1e300
+    expected = composite(cube.where(cube.time != cube.time[0]), EVENT)
+    np.testing.assert_array_equal(composite(wide, EVENT).sel(band="vv_diff"), expected.sel(band="vv_diff"))
+
+
+def test_numbers_may_be_numpys_and_must_be_whole():
+    cube = make_cube([-3, -2, -1, 1, 2])
+    assert len(composite(cube, EVENT, pre_steps=np.int64(2)).attrs["dates_pre"]) == 2
+    for bad in (1.7, np.inf, "2"):
+        with pytest.raises(InputError, match="min_valid"):
+            composite(cube, EVENT, min_valid=bad)
+    for bad in (200_000, 1e6, np.inf):
+        with pytest.raises(InputError, match="pre_days"):
+            composite(cube, EVENT, pre_days=bad)

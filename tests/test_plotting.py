@@ -16,7 +16,7 @@ import sarcube as sc
 from sarcube.errors import BandError, InputError
 from sarcube.plotting import plot_event, plot_stack
 from sarcube.plotting.maps import extent_km, hillshade, sample, shrink
-from sarcube.plotting.quick_look import _rings
+from sarcube.plotting.stacks import outlines
 
 BANDS = ["vv_post", "vh_post", "vv_diff", "vh_diff"]
 LEFT, TOP = 646000.0, 12000.0
@@ -176,7 +176,7 @@ def test_brighter_is_red_and_missing_is_grey():
 def test_maps_lie_on_the_ground():
     stack = make_stack()
     assert extent_km(stack) == pytest.approx((646.0, 647.28, 11.04, 12.0))
-    rings = _rings(make_inventory().to_crs(4326), stack)
+    rings = outlines(make_inventory().to_crs(4326), stack, "black").get_segments()
     assert len(rings) == 3
     np.testing.assert_allclose(rings[1].min(axis=0), (646.0, 11.91), atol=1e-6)
     mesh = maps(plot_event(stack, scores=make_scores(stack)))[1].collections[0]

@@ -4,8 +4,19 @@ Figures are made without pyplot, so that a script's own figures and backend stay
 `figure.savefig("event.png")`.
 """
 
+from sarcube.plotting.change import plot_change
 from sarcube.plotting.cross_section import plot_cross_section
 from sarcube.plotting.distortion import plot_distortion
+from sarcube.plotting.false_colour import plot_rgb
 from sarcube.plotting.quick_look import plot_event, plot_stack
+from sarcube.plotting.time_series import plot_time_series
 
-__all__ = ["plot_cross_section", "plot_distortion", "plot_event", "plot_stack"]
+__all__ = [
+    "plot_change",
+    "plot_cross_section",
+    "plot_distortion",
+    "plot_event",
+    "plot_rgb",
+    "plot_stack",
+    "plot_time_series",
+]

@@ -16,6 +16,7 @@ from sarcube.errors import InputError
 from sarcube.plotting.maps import (
     DPI,
     HALO,
+    HATCH,
     MASK,
     PASSES,
     Panel,
@@ -41,7 +42,6 @@ _STRENGTH = 0.8  # of a mask's colour over the relief
 _BOTH, _FIRST, _SECOND = "#00406B", "#E8602C", "#F0E442"
 _CLEAR = "#D9D9D9"  # in the keys; on the maps it is the relief
 _CODES = {0: (_CLEAR, "clear"), **{code: MASK[code] for code in (2, 1, 3)}}
-_HATCH: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#A8A8A8", "hatch": "///", "linewidth": 0.0}
 _PANEL, _ALONE, _KEY = 6.5, 9.0, 0.9  # inches: width of a map among others and alone, height of its key
 
 
@@ -125,7 +125,7 @@ def _draw_codes(panel: Panel, codes: Codes, shade: xr.DataArray, colours: dict[i
         here = (codes == code) & (code != CLEAR)
         image[here, :3] = (1 - _STRENGTH) * image[here, :3] + _STRENGTH * np.array(to_rgba(colour)[:3])
     panel.map.imshow(image, extent=extent_km(shade), interpolation="nearest")
-    panel.map.patch.set(**_HATCH)
+    panel.map.patch.set(**HATCH)
     known = max(int((codes != NO_DATA).sum()), 1)
     handles = [
         Patch(facecolor=colour, edgecolor="grey", alpha=0.9, label=f"{label} {share:.1%}")
@@ -133,7 +133,7 @@ def _draw_codes(panel: Panel, codes: Codes, shade: xr.DataArray, colours: dict[i
         if (share := float((codes == code).sum()) / known) or code == CLEAR
     ]
     if (codes == NO_DATA).any():
-        handles.append(Patch(**_HATCH, label="no data"))
+        handles.append(Patch(**HATCH, label="no data"))
     panel.key.axis("off")
     panel.key.legend(handles=handles, loc="upper center", ncols=3, fontsize=11, frameon=False)
 

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
@@ -24,6 +25,8 @@ MASK = {
 PASSES = {"A": "ascending, looks east", "D": "descending, looks west"}  # Sentinel-1 looks to its right
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 EDGE = [withStroke(linewidth=7, foreground="white")]
+HATCH: dict[str, Any] = {"facecolor": "#E4E4E4", "edgecolor": "#A8A8A8", "hatch": "///", "linewidth": 0.0}  # no data
+ALARM = "#B03A00"
 ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
 
 
@@ -63,6 +66,13 @@ def draw_north(ax: Axes) -> None:
     ax.annotate("N", (0.95, 0.97), (0, -34), weight="bold", path_effects=HALO, arrowprops=arrow, **place)
 
 
+def draw_stamp(figure: Figure) -> None:
+    """Say in the upper right corner of a figure that its data are simulated."""
+    place = 0.985, 1 - 0.15 / figure.get_figheight()
+    stamp = figure.text(*place, "SIMULATED DATA", ha="right", va="top", fontsize=16, weight="bold", color="white")
+    stamp.set_bbox({"facecolor": ALARM, "edgecolor": "none", "boxstyle": "square,pad=0.4"})
+
+
 def hillshade(elevation: xr.DataArray) -> xr.DataArray:
     """Return brightness, 0 to 1, on the display's grid: light from the north-west, 45° high, heights times 1.5."""
     layer = shrink(elevation)
@@ -78,16 +88,17 @@ def hillshade(elevation: xr.DataArray) -> xr.DataArray:
     return layer.copy(data=np.clip((lit - low) / (high - low), 0, 1) if high > low else np.ones_like(lit))
 
 
-def _factor(layer: xr.DataArray) -> int:
-    return -(-max(layer.sizes["y"], layer.sizes["x"]) // _PIXELS)
+def _blocks(layer: xr.DataArray) -> dict[str, int]:
+    # Square, but in a strip: two rows or columns must be left to tell how far apart they are.
+    factor = -(-max(layer.sizes["y"], layer.sizes["x"]) // _PIXELS)
+    return {axis: min(factor, max(layer.sizes[axis] // 2, 1)) for axis in ("y", "x")}
 
 
 def shrink(layer: xr.DataArray) -> xr.DataArray:
     """Average blocks of pixels, leaving out NaN, until the layer is small enough to draw; compute it."""
-    factor = _factor(layer)
-    if factor == 1:
+    blocks = _blocks(layer)
+    if max(blocks.values()) == 1:
         return layer.compute()
-    blocks = {"y": factor, "x": factor}
     count = layer.notnull().astype(np.float32).coarsen(blocks, boundary="trim").sum()
     total = layer.fillna(0).coarsen(blocks, boundary="trim").sum()
     return (total / count.where(count > 0)).compute()
@@ -95,9 +106,8 @@ def shrink(layer: xr.DataArray) -> xr.DataArray:
 
 def sample(layer: xr.DataArray) -> xr.DataArray:
     """Take one pixel of every block that `shrink` averages: codes have no mean, and shares stay right."""
-    factor = _factor(layer)
-    rows, columns = (slice(factor // 2, layer.sizes[axis] // factor * factor, factor) for axis in ("y", "x"))
-    return layer.isel(y=rows, x=columns).compute()
+    chosen = {axis: slice(n // 2, layer.sizes[axis] // n * n, n) for axis, n in _blocks(layer).items()}
+    return layer.isel(chosen).compute()
 
 
 def finite_values(layer: xr.DataArray) -> NDArray[Any]:

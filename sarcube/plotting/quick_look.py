@@ -6,17 +6,14 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import rioxarray  # noqa: F401 (gives layers their .rio)
-import shapely
 import xarray as xr
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from pyproj import Transformer
 
 from sarcube.errors import BandError, InputError
 from sarcube.plotting.maps import (
@@ -25,23 +22,22 @@ from sarcube.plotting.maps import (
     HALO,
     MASK,
     NOTHING,
-    PASSES,
     Panel,
-    draw_north,
-    draw_scale,
+    draw_stamp,
     extent_km,
     finite_values,
     hillshade,
     sample,
     shrink,
 )
+from sarcube.plotting.stacks import TALLEST, change_limit, finish_maps, heading, on_grid, outlines, track_and_dates
 
 _WIDTH = 15.0  # inches: 2250 pixels
-_TALLEST, _KEY = 12.0, 0.18  # inches: the height of a map at most, and that of the key under it
+_KEY = 0.18  # inches: the height of the key under a map
 _LABELLED = 40  # with more boxes than this their scores would cover the map
 _CHANGE = "RdBu_r"  # colour-blind safe: red brighter, blue darker
 # Okabe & Ito's colour-blind safe palette.
-_BOX, _TRUTH, _ALARM = "#000000", "#0072B2", "#B03A00"
+_BOX, _TRUTH = "#000000", "#0072B2"
 
 
 def plot_event(
@@ -113,7 +109,7 @@ def plot_event(
             panel = next(panels)
             _draw_background(panel.map, shade, None)
             _draw_mask(panel, mask)
-        _finish(row, stack)
+        finish_maps([panel.map for panel in row], stack)
     return figure
 
 
@@ -144,7 +140,7 @@ def plot_stack(stack: xr.DataArray, *, title: str | None = None) -> Figure:
         panel.map.set_facecolor(NOTHING)
         panel.bar(image, f"{_band(name)} after the event (dB)", extend="both")
         panel.map.set_title(f"{_band(name)} after")
-    _finish(rows[0], stack)
+    finish_maps([panel.map for panel in rows[0]], stack)
     return figure
 
 
@@ -152,20 +148,15 @@ def _panels(stacks: list[xr.DataArray], columns: int, title: str | None) -> tupl
     """Lay out a row of panels per stack, so that maps stand in line whatever their keys need."""
     first = stacks[0]
     width = min(_WIDTH, 7.5 * columns)
-    map_height = min(width / columns * max(first.sizes["y"] / first.sizes["x"], 0.3), _TALLEST)
+    map_height = min(width / columns * max(first.sizes["y"] / first.sizes["x"], 0.3), TALLEST)
     height = len(stacks) * (map_height + 1.3) + 0.9
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    event, time = first.attrs.get("event", ""), str(first.attrs.get("event_time", ""))
-    heading = title or " · ".join(part for part in (event, time.replace("T", " ").replace(":00Z", " UTC")) if part)
-    figure.suptitle("\n".join(part for part in (heading, _place(first)) if part), fontsize=15, weight="bold")
+    figure.suptitle(heading(first, title), fontsize=15, weight="bold")
     if any(stack.attrs.get("simulated") for stack in stacks):
-        stamp = figure.text(
-            0.985, 1 - 0.15 / height, "SIMULATED DATA", ha="right", va="top", fontsize=16, weight="bold"
-        )
-        stamp.set(color="white", bbox={"facecolor": _ALARM, "edgecolor": "none", "boxstyle": "square,pad=0.4"})
+        draw_stamp(figure)
     rows = []
     for part, stack in zip(figure.subfigures(len(stacks), 1, squeeze=False)[:, 0], stacks, strict=True):
-        part.suptitle(_row_title(stack), fontsize=12)
+        part.suptitle(track_and_dates(stack), fontsize=12)
         axes = part.subplots(2, columns, squeeze=False, height_ratios=(map_height, _KEY))
         rows.append([Panel(axes[0, column], axes[1, column]) for column in range(columns)])
     return figure, rows
@@ -184,7 +175,7 @@ def _draw_background(ax: Axes, shade: xr.DataArray, change: xr.DataArray | None)
 
 
 def _draw_change(panel: Panel, change: xr.DataArray, name: str, shade: xr.DataArray | None) -> None:
-    limit = float(np.clip(np.ceil(np.percentile(np.abs(finite_values(change)), 98)), 3, 10))
+    limit = change_limit(change)
     colours = ScalarMappable(Normalize(-limit, limit), _CHANGE)
     image = colours.to_rgba(change.values)
     if shade is not None:
@@ -216,22 +207,18 @@ def _draw_polygons(
     """Draw outlines, and return what they are: a key inside the map would cover some of them."""
     said = []
     if inventory is not None:
-        ax.add_collection(_outlines(inventory, stack, _TRUTH))
+        ax.add_collection(outlines(inventory, stack, _TRUTH))
         said.append(f"{len(inventory)} known landslides (blue)")
     if detections is not None:
-        ax.add_collection(_outlines(detections, stack, _BOX))
+        ax.add_collection(outlines(detections, stack, _BOX))
         said.insert(0, f"{len(detections)} detections (black)")
         if "score" in detections and len(detections) <= _LABELLED:
-            boxes = _on_grid(detections, stack).bounds / 1000
+            boxes = on_grid(detections, stack).bounds / 1000
             for x0, x1, top, score in zip(boxes.minx, boxes.maxx, boxes.maxy, detections["score"], strict=True):
                 ax.annotate(
                     f"{score:.2f}", ((x0 + x1) / 2, top), (0, 2), fontsize=8, path_effects=HALO, clip_on=True, **ABOVE
                 )
     return said
-
-
-def _outlines(table: gpd.GeoDataFrame, stack: xr.DataArray, colour: str) -> LineCollection:
-    return LineCollection(_rings(table, stack), colors=colour, linewidths=1.4, path_effects=HALO)
 
 
 def _draw_mask(panel: Panel, mask: xr.DataArray) -> None:
@@ -249,31 +236,8 @@ def _draw_mask(panel: Panel, mask: xr.DataArray) -> None:
     panel.key.legend(handles=legend, loc="upper center", ncols=2, fontsize=10, frameon=False)
 
 
-def _finish(row: list[Panel], stack: xr.DataArray) -> None:
-    left, right, bottom, top = extent_km(stack)
-    for number, panel in enumerate(row):
-        panel.map.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
-        panel.map.tick_params(labelsize=9, labelleft=number == 0)
-        panel.map.locator_params(nbins=5)
-        panel.map.ticklabel_format(useOffset=False, style="plain")
-        panel.map.set_xlabel("easting (km)", fontsize=9)
-    row[0].map.set_ylabel("northing (km)", fontsize=9)
-    draw_scale(row[0].map)
-    draw_north(row[0].map)
-
-
 def _edges(centres: NDArray[Any], first: float, last: float) -> NDArray[Any]:
     return np.concatenate([[first], (centres[:-1] + centres[1:]) / 2, [last]])
-
-
-def _on_grid(table: gpd.GeoDataFrame, stack: xr.DataArray) -> gpd.GeoDataFrame:
-    return table if table.crs is None or stack.rio.crs is None else table.to_crs(stack.rio.crs)
-
-
-def _rings(table: gpd.GeoDataFrame, stack: xr.DataArray) -> list[NDArray[Any]]:
-    """Return the outer rings of all polygons, in km on the stack's grid."""
-    parts = shapely.get_parts(_on_grid(table, stack).geometry.values)
-    return [shapely.get_coordinates(ring) / 1000 for ring in shapely.get_exterior_ring(parts) if ring is not None]
 
 
 def _of_track(detections: gpd.GeoDataFrame | None, track: str) -> gpd.GeoDataFrame | None:
@@ -292,26 +256,3 @@ def _first_diff(stack: xr.DataArray) -> str:
 
 def _band(name: str) -> str:
     return name.split("_")[0].upper()
-
-
-def _row_title(stack: xr.DataArray) -> str:
-    track = str(stack.attrs.get("track", ""))
-    parts = [f"track {track}" + (f" ({PASSES[track[0]]})" if track[0] in PASSES else "")] if track else []
-    for key, side in (("dates_pre", "before"), ("dates_post", "after")):
-        dates = [str(date) for date in np.atleast_1d(stack.attrs.get(key, []))]
-        if dates:
-            span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-            parts.append(f"{len(dates)} {'date' if len(dates) == 1 else 'dates'} {side} ({span})")
-    return " · ".join(parts)
-
-
-def _place(stack: xr.DataArray) -> str:
-    if stack.rio.crs is None:
-        return ""
-    left, right, bottom, top = extent_km(stack)
-    to_degrees = Transformer.from_crs(stack.rio.crs, 4326, always_xy=True)
-    longitude, latitude = to_degrees.transform(500 * (left + right), 500 * (bottom + top))
-    sides = "N" if latitude >= 0 else "S", "E" if longitude >= 0 else "W"
-    return (
-        f"{abs(latitude):.3f}°{sides[0]}, {abs(longitude):.3f}°{sides[1]} · {right - left:.1f} × {top - bottom:.1f} km"
-    )

@@ -1,0 +1,56 @@
+"""The command line: thin commands over the public names."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from sarcube.cli.change import composite, density
+from sarcube.cli.console import err
+from sarcube.cli.cubes import build, info, quality, verify
+from sarcube.cli.detection import detect
+from sarcube.cli.scenes import search
+from sarcube.cli.simulation import demo, simulate
+from sarcube.errors import SarcubeError, TrackError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Sentinel-1 radar cubes and landslide maps, offline, on a laptop.\n\n"
+    "Start with [bold]sarcube demo[/bold]: it simulates an event, builds its cube, maps its landslides and compares "
+    "the map with the truth.",
+    epilog="Exit codes: 0 done; 2 wrong usage; 3 nothing there (no scene, track, band, area); 4 a file is missing or "
+    "broken; 5 a store or disk problem; 6 done, but files that could not be read left holes; 1 anything else; "
+    "130 interrupted.",
+)
+
+
+@app.callback()
+def _settings(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
+) -> None:
+    handler = RichHandler(console=err, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("sarcube").setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+for _command in (demo, simulate, search, build, info, verify, quality, composite, density, detect):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line; what sarcube raises on purpose becomes one line and an exit code."""
+    try:
+        app()
+    except SarcubeError as error:
+        err.print(f"[bold red]error:[/bold red] {error}", highlight=False)
+        if isinstance(error, TrackError):
+            err.print("tracks are listed by: sarcube info CUBE")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)

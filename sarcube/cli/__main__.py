@@ -1,0 +1,5 @@
+"""Run as `python -m sarcube.cli`."""
+
+from sarcube.cli import main
+
+main()
