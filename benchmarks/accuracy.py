@@ -1,8 +1,13 @@
 """How well the packaged CNN finds simulated landslides, beside simpler ways, in every window at natural prevalence.
 
-    python -m benchmarks.accuracy --events 3 --json accuracy.json
+    python -m benchmarks.accuracy --events 3 --json accuracy.json --figure accuracy.png
+    python -m benchmarks.accuracy --events 1 --json accuracy.json --without-fitted      (a minute or two)
 
 Events are simulated from fresh random seeds, which are in the file. Nothing here was measured on a real event.
+A map of change scores a window by its mean there; pixels without data count as without change. All see the same dates.
+`density` is Handwerger's density with one median per track, as `sc.landslide_density` has it by default;
+`density_published` takes the paper's own medians per pass direction, `density_masked` adds the mask of layover and
+shadow. The file holds every method's precision-recall curve, and the figure draws them.
 The logistic regression and the gradient boosting learn from the CNN's own training events, by statistics of their
 windows; on the first run these 92 events are simulated (about a quarter of a minute each) and the statistics kept in
 --work. A folder that examples/train_demo_model.py worked in does as well.
@@ -26,6 +31,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import sarcube as sc
+from benchmarks.curves import draw_curves, precision_recall
+from sarcube.change.baselines.autocorrelation import autocorrelation_change
+from sarcube.change.baselines.mahalanobis import mahalanobis_change
+from sarcube.change.baselines.omnibus import omnibus_change
 from sarcube.demo import MODEL, POST_DAYS, PRE_DAYS
 from sarcube.gaps import window_sums
 from sarcube.labels.inventory import rasterise_inventory
@@ -34,6 +43,28 @@ from sarcube.synthetic.training_set import FRESH_SEEDS_FROM, TRAINING_SEEDS, VAL
 
 STRIDE = 32
 SIZE_KM = 12.0
+DAYS = {
+    "pre_days": PRE_DAYS,
+    "post_days": POST_DAYS,
+}  # Handwerger et al. 2022 look back for years; here all see the same
+DENSITIES: dict[str, dict[str, bool]] = {
+    "density": {},
+    "density_published": {"per_track": False},
+    "density_masked": {"mask_distortion": True},
+}
+LABELS = {
+    "cnn": "CNN",
+    "threshold": "mean |VV change|",
+    "logistic": "logistic regression",
+    "boosting": "gradient boosting",
+    "density": "Handwerger density, per track",
+    "density_published": "Handwerger density, as published",
+    "density_masked": "Handwerger density, per track, masked",
+    "omnibus": "omnibus test, mean of −log p",
+    "mahalanobis": "Mahalanobis distance",
+    "autocorrelation": "change of Moran's I",
+}
+WITHOUT_WEIGHTS = (*DENSITIES, "omnibus", "mahalanobis", "autocorrelation")
 
 
 @dataclass(frozen=True)
@@ -54,6 +85,7 @@ def window_statistics(windows: np.ndarray) -> np.ndarray:
 
 def statistics_of_events(seeds: range, work: Path, stride: int) -> tuple[np.ndarray, np.ndarray]:
     """Window statistics and truth of the events that the CNN learned from."""
+    work.mkdir(parents=True, exist_ok=True)
     features, labels = [], []
     for seed in seeds:
         kept = work / f"statistics-{seed}-{stride}.npz"
@@ -85,17 +117,28 @@ def fitted_rivals(work: Path, events: int) -> dict[str, tuple[Any, float]]:
     return rivals
 
 
+def maps_of_change(cube: xr.Dataset, event: sc.Event, track: str) -> dict[str, np.ndarray]:
+    """Maps (y, x) of one track that need no weights: the higher, the more change; 0 where there is no data."""
+    p_value = omnibus_change(cube, event, track=track, **DAYS)["p_value"]
+    maps = {
+        # p is 0 where float32 holds no number so small.
+        "omnibus": -np.log10(p_value.clip(min=np.finfo(np.float32).tiny)),
+        "mahalanobis": mahalanobis_change(cube, event, track=track, **DAYS),
+        "autocorrelation": autocorrelation_change(cube, event, track=track, **DAYS),
+    }
+    return {name: np.nan_to_num(layer.to_numpy()) for name, layer in maps.items()}
+
+
 def windows_of(
-    stack: xr.DataArray, scores: xr.DataArray, rivals: dict[str, Any], density: xr.DataArray, label: np.ndarray
+    stack: xr.DataArray, scores: xr.DataArray, rivals: dict[str, Any], maps: dict[str, np.ndarray], label: np.ndarray
 ) -> Windows:
     """Truth and every method's score of all windows that the CNN could score."""
     size = int(scores.attrs["window_size"])
     rows, columns = scores["row"].to_numpy(), scores["column"].to_numpy()
     truth = window_sums(label, rows, columns, size) / size**2 > 0.05
     image = stack.to_numpy()
-    heat = np.nan_to_num(density.to_numpy())
     bands = stack["band"].to_numpy().tolist()
-    result: dict[str, list[np.ndarray]] = {"cnn": [], "threshold": [], "density": [], **{n: [] for n in rivals}}
+    result: dict[str, list[np.ndarray]] = {name: [] for name in ("cnn", "threshold", *maps, *rivals)}
     kept = []
     for i, row in enumerate(rows):
         good = np.isfinite(scores.to_numpy()[i])
@@ -106,8 +149,10 @@ def windows_of(
         kept.append(truth[i, good])
         result["cnn"].append(scores.to_numpy()[i, good])
         result["threshold"].append(np.abs(cut[:, bands.index("vv_diff")]).mean((1, 2)))
-        result["density"].append(np.array([heat[row : row + size, c : c + size].mean() for c in columns[good]]))
-        table = window_statistics(cut)
+        for name, heat in maps.items():
+            result[name].append(np.array([heat[row : row + size, c : c + size].mean() for c in columns[good]]))
+        if rivals:
+            table = window_statistics(cut)
         for name, (classifier, _) in rivals.items():
             result[name].append(classifier.predict_proba(table)[:, 1])
     return Windows(np.concatenate(kept), {n: np.concatenate(v) for n, v in result.items()})
@@ -117,17 +162,26 @@ def measure(seed: int, folder: Path, model: Any, rivals: dict[str, Any]) -> list
     """Simulate one event and score all windows of both tracks."""
     simulation = sc.simulate(folder, seed=seed, size_km=SIZE_KM)
     event = simulation.event
-    items = sc.search(event, catalog=folder, pre_days=PRE_DAYS, post_days=POST_DAYS)
-    cube = sc.add_terrain(sc.load(items, bbox=event.bbox), simulation.dem)
+    items = sc.search(event, catalog=folder, **DAYS)
+    cube = sc.add_geometry(sc.add_terrain(sc.load(items, bbox=event.bbox), simulation.dem))
+    cube = sc.open_cube(sc.write_cube(cube, folder / "cube.zarr", keep_bits=None))  # read often below
     inventory = sc.read_inventory(simulation.inventory)
-    # Handwerger et al. 2022 look back for years; here both methods see the same dates.
-    density = sc.landslide_density(cube, event, pre_days=PRE_DAYS, post_days=POST_DAYS).compute()
+    densities = {
+        name: np.nan_to_num(sc.landslide_density(cube, event, **DAYS, **options).to_numpy())
+        for name, options in DENSITIES.items()
+    }
     result = []
     for track in simulation.tracks:
-        stack = sc.composite(cube, event, track=track, pre_days=PRE_DAYS, post_days=POST_DAYS).compute()
+        stack = sc.composite(cube, event, track=track, **DAYS).compute()
         scores = sc.score_windows(stack, model, stride=STRIDE).compute()
-        result.append(windows_of(stack, scores, rivals, density, rasterise_inventory(inventory, stack)))
+        maps = densities | maps_of_change(cube, event, track)
+        result.append(windows_of(stack, scores, rivals, maps, rasterise_inventory(inventory, stack)))
     return result
+
+
+def pooled(parts: list[Windows], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and a method's scores of all windows."""
+    return np.concatenate([p.truth for p in parts]), np.concatenate([p.scores[name] for p in parts])
 
 
 def summary(parts: list[Windows], thresholds: dict[str, float | None]) -> dict[str, float]:
@@ -135,7 +189,7 @@ def summary(parts: list[Windows], thresholds: dict[str, float | None]) -> dict[s
     truth = np.concatenate([p.truth for p in parts])
     result: dict[str, float] = {"windows": truth.size, "positives": int(truth.sum()), "chance": chance_level(truth)}
     for name, threshold in thresholds.items():
-        scores = np.concatenate([p.scores[name] for p in parts])
+        scores = pooled(parts, name)[1]
         chosen = best_f1_threshold(truth, scores)[0] if threshold is None else threshold
         counts = confusion(truth, scores, threshold=chosen)
         result |= {
@@ -153,17 +207,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=3)
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--figure", type=Path, help="draw the precision-recall curves here, a PNG")
+    parser.add_argument("--without-fitted", action="store_true", help="leave out logistic regression and boosting")
     parser.add_argument("--work", type=Path, default=Path("bench-output/training"))
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--seeds", type=int, nargs="*", help="repeat a run; by default fresh ones are drawn")
     args = parser.parse_args()
     logging.getLogger("sarcube").setLevel(logging.ERROR)  # the archive's flaws are meant
-    args.work.mkdir(parents=True, exist_ok=True)
     seeds = args.seeds or [FRESH_SEEDS_FROM + secrets.randbelow(2**31) for _ in range(args.events)]
     model = sc.load_model(args.model)
-    rivals = fitted_rivals(args.work, len(TRAINING_SEEDS))
+    rivals = {} if args.without_fitted else fitted_rivals(args.work, len(TRAINING_SEEDS))
     thresholds: dict[str, float | None] = {"cnn": model.spec.threshold, "threshold": None}
-    thresholds |= {name: threshold for name, (_, threshold) in rivals.items()} | {"density": None}
+    thresholds |= {name: threshold for name, (_, threshold) in rivals.items()}
+    thresholds |= dict.fromkeys(WITHOUT_WEIGHTS)
     parts: list[Windows] = []
     events = {}
     for seed in seeds:
@@ -176,12 +232,18 @@ def main() -> None:
     result: dict[str, Any] = {"simulated": True, "seeds": seeds, **summary(parts, thresholds), "per_event": events}
     best = max((n for n in thresholds if n != "cnn"), key=lambda n: result[f"{n}_f1"])
     result |= {"best_rival": best, "margin_over_best_rival": result["cnn_f1"] - result[f"{best}_f1"]}
+    result["curves"] = {name: precision_recall(*pooled(parts, name)) for name in thresholds}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(result, indent=1))
     print(f"SIMULATED events {seeds}: {result['windows']} windows, {result['chance']:.1%} of them landslides")
     for name in thresholds:
-        print(f"{name:10s} F1 {result[f'{name}_f1']:.3f}  AUPRC {result[f'{name}_auprc']:.3f}")
+        print(f"{name:18s} F1 {result[f'{name}_f1']:.3f}  AUPRC {result[f'{name}_auprc']:.3f}")
     print(f"margin of the CNN over the best rival ({best}): {result['margin_over_best_rival']:+.3f}")
+    if args.figure:
+        points = {n: (result[f"{n}_recall"], result[f"{n}_precision"]) for n in ("cnn", *rivals)}
+        named = ", ".join(map(str, seeds))
+        title = f"SIMULATED: {result['windows']} windows of events {named}\n(dots: thresholds fixed before)"
+        draw_curves(result["curves"], args.figure, labels=LABELS, points=points, title=title)
 
 
 if __name__ == "__main__":
