@@ -61,3 +61,16 @@ def counted(cube, chunks):
 def refuse(*args, **kwargs):
     """Scheduler that computes nothing."""
     raise AssertionError("computed while the graph was built")
+
+
+def in_parts(change, cube, half, row, column):
+    """Change of four parts of the area, each with `half` pixels of its neighbours, put together again."""
+    height, width = cube.sizes["y"], cube.sizes["x"]
+
+    def part(y, x):
+        y0, x0 = max(0, y.start - half), max(0, x.start - half)
+        piece = cube.isel(y=slice(y0, y.stop + half), x=slice(x0, x.stop + half))
+        return change(piece).values[y.start - y0 : y.stop - y0, x.start - x0 : x.stop - x0]
+
+    rows = slice(0, row), slice(row, height)
+    return np.block([[part(y, x) for x in (slice(0, column), slice(column, width))] for y in rows])

@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from power_series import EVENT, chunked, counted, power_series, refuse
+from power_series import EVENT, chunked, counted, in_parts, power_series, refuse
 from scipy import stats
 
 from sarcube.change.baselines.mahalanobis import mahalanobis_change
@@ -164,15 +164,8 @@ def test_splitting_the_area_changes_nothing(row, column, window):
     cube = power_series(DAYS, missing=0.1)
     half = window // 2
     whole = mahalanobis_change(cube, EVENT, window=window)
-
-    def part(y, x):
-        y0, x0 = max(0, y.start - half), max(0, x.start - half)
-        piece = cube.isel(y=slice(y0, y.stop + half), x=slice(x0, x.stop + half))
-        inner = np.s_[y.start - y0 : y.stop - y0, x.start - x0 : x.stop - x0]
-        return mahalanobis_change(piece, EVENT, window=window).values[inner]
-
-    parts = [[part(y, x) for x in (slice(0, column), slice(column, 23))] for y in (slice(0, row), slice(row, 17))]
-    np.testing.assert_array_equal(np.block(parts), whole)
+    parts = in_parts(lambda part: mahalanobis_change(part, EVENT, window=window), cube, half, row, column)
+    np.testing.assert_array_equal(parts, whole)
 
 
 def test_tracks_are_not_mixed():
