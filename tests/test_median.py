@@ -114,6 +114,16 @@ def test_rows_of_every_width(dates, dtype):
         np.testing.assert_array_equal(nanmedian(narrow), expected[:, :width])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_begin_anywhere_in_a_vector(dtype):
+    # Dates that lie alike in memory and, by the odd width, dates and rows that do not.
+    for whole in (speckle((5, 3, 640), dtype), speckle((5, 3, 641), dtype)):
+        expected = reference(whole)
+        for first in range(18):
+            for last in (first + 1, first + 17, 600, whole.shape[2]):
+                np.testing.assert_array_equal(nanmedian(whole[:, :, first:last]), expected[:, first:last])
+
+
 @given(
     hnp.arrays(
         "float32", st.tuples(st.integers(1, 40), st.just(2), st.integers(1, 40)), elements=st.floats(0, 1e3, width=32)

@@ -16,7 +16,15 @@ from sarcube.change.lanes.median import Median, Middle
 from sarcube.change.lanes.routines import decibel_routine
 from sarcube.change.median import Domain
 from sarcube.change.planes import Array, Blocks, in_bands, padded_width, pixels_at, plane_table
-from sarcube.change.strips import STRIP, decibel_strip, median_strip, routine_addresses, strip_at, strip_buffers
+from sarcube.change.strips import (
+    STRIP,
+    decibel_strip,
+    lead_of,
+    median_strip,
+    routine_addresses,
+    strip_at,
+    strip_buffers,
+)
 
 Statistic: TypeAlias = Literal["median", "mean"]
 
@@ -74,10 +82,9 @@ def _change_rows(  # type: ignore[no-untyped-def]
     length = out.shape[3]
     levels = np.empty((len(windows), buffers[3]), np.float32)
     for y in range(first, stop):
-        end = 0
+        end, lead = 0, lead_of(tables, y, out.itemsize, buffers)
         while end < length:
-            x0, width = strip_at(end, length, buffers)
-            end = x0 + width
+            x0, width, end = strip_at(end, length, lead, buffers)
             for w in range(len(windows)):
                 table = tables[windows[w, 0] : windows[w, 1]]
                 level = levels[w]
@@ -87,7 +94,7 @@ def _change_rows(  # type: ignore[no-untyped-def]
                     median_strip(routines[w], table, y, x0, width, buffers, min_valid, level)
             for p in range(len(pairs)):
                 old, new = levels[pairs[p, 0]], levels[pairs[p, 1]]
-                post, diff = out[p, bands[0], y, x0:end], out[p, bands[1], y, x0:end]
+                post, diff = out[p, bands[0], y, x0 : x0 + width], out[p, bands[1], y, x0 : x0 + width]
                 for x in range(np.uint64(width)):
                     post[x] = new[x]
                 for x in range(np.uint64(width)):

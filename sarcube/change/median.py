@@ -9,8 +9,8 @@ import numpy as np
 
 from sarcube.change.lanes.median import Median, Middle
 from sarcube.change.over_time import check_dates, over_time
-from sarcube.change.planes import Array, Blocks, in_bands, padded_width, plane_table
-from sarcube.change.strips import median_strip, routine_addresses, strip_at, strip_buffers
+from sarcube.change.planes import Array, Blocks, empty_beside, in_bands, padded_width, plane_table
+from sarcube.change.strips import lead_of, median_strip, routine_addresses, strip_at, strip_buffers
 from sarcube.errors import InputError
 
 Domain: TypeAlias = Literal["power", "db"]
@@ -20,11 +20,10 @@ Domain: TypeAlias = Literal["power", "db"]
 def _median_rows(routine, table, first, stop, buffers, out):  # type: ignore[no-untyped-def]
     length = out.shape[1]
     for y in range(first, stop):
-        end = 0
+        end, lead = 0, lead_of(table, y, out.itemsize, buffers)
         while end < length:
-            x0, width = strip_at(end, length, buffers)
+            x0, width, end = strip_at(end, length, lead, buffers)
             median_strip(routine, table, y, x0, width, buffers, 1, out[y, x0 : x0 + width])
-            end = x0 + width
 
 
 def _median_block(blocks: Blocks, *, threads: int | None, domain: Domain) -> Array:
@@ -34,7 +33,7 @@ def _median_block(blocks: Blocks, *, threads: int | None, domain: Domain) -> Arr
     in_db = domain == "db"
     middle: Middle = "geometric" if in_db else "arithmetic"
     (routine,) = routine_addresses([Median(len(table), dtype.name, power=in_db, middle=middle, decibel=False)])
-    out = np.empty((height, padded_width(width, dtype)), dtype)
+    out = empty_beside(table, (height, padded_width(width, dtype)), dtype)
 
     def work(first: int, stop: int) -> None:
         _median_rows(routine, table, first, stop, strip_buffers(len(table), dtype), out)

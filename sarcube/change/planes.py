@@ -1,5 +1,6 @@
 """Where in memory each date of a block lies: dates are chosen, and the chunks of time joined, without copying them."""
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -10,7 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from sarcube.change.lanes.instructions import lanes_of
+from sarcube.change.lanes.instructions import lanes_of, vector_bytes
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Blocks: TypeAlias = Sequence[Array]
@@ -49,6 +50,17 @@ def plane_table(blocks: Blocks, dtype: Any) -> tuple[Array, list[Array]]:
 def padded_width(width: int, dtype: Any) -> int:
     """Return the width that a block of this width is read in."""
     return max(width, lanes_of(dtype))
+
+
+def empty_beside(table: Array, shape: Sequence[int], dtype: Any) -> Array:
+    """Return an array, not filled, that lies as far into a vector of memory as the first date of the table does.
+
+    What is read as whole vectors is then written as whole vectors, where the rows of both are equally long.
+    """
+    vector, size = vector_bytes(), math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + vector, np.uint8)
+    skip = int(table[0, 0] - memory.ctypes.data) % vector
+    return memory[skip : skip + size].view(dtype).reshape(shape)
 
 
 def in_bands(work: Callable[[int, int], None], shape: Sequence[int], *, threads: int | None) -> None:

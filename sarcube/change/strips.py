@@ -25,15 +25,28 @@ def strip_buffers(dates: int, dtype: Any) -> tuple[Any, ...]:
 
 
 @numba.njit(nogil=True, cache=True)
-def strip_at(start, length, buffers):  # type: ignore[no-untyped-def]
-    """Return the first pixel and the width of the strip at `start`; the next strip starts behind it.
+def strip_at(start, length, lead, buffers):  # type: ignore[no-untyped-def]
+    """Return the first pixel and the width of the strip at `start`, and where the next one starts.
 
-    Widths are multiples of the lanes: what is left at a row's end is taken with the pixels before it.
+    Widths are multiples of the lanes: what is left at a row's end is taken with the pixels before it, and the `lead` at
+    its beginning (see `lead_of`) with those behind them.
     """
     # Not STRIP itself: loops that numba holds on the disk would keep the old one, and write behind new buffers.
     _, _, lanes, most = buffers
+    if start == 0 and lead > 0:
+        return start, lanes, lead
     whole = min(most, length - start) // lanes * lanes
-    return (start, whole) if whole else (length - lanes, lanes)
+    return (start, whole, start + whole) if whole else (length - lanes, lanes, length)
+
+
+@numba.njit(nogil=True, cache=True)
+def lead_of(table, y, itemsize, buffers):  # type: ignore[no-untyped-def]
+    """Return how many pixels of the first date's row `y` lie before the first whole vector of memory.
+
+    Vectors that begin there lie each in one line of the cache; others would be read from two.
+    """
+    lanes = buffers[2]
+    return (-(table[0, 0] + table[0, 1] * y) % (lanes * itemsize)) // itemsize
 
 
 @numba.njit(nogil=True, cache=True)
