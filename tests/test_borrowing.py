@@ -8,9 +8,9 @@ import pytest
 from rasterio.windows import Window
 from rtc_scenes import speckle, write_rtc
 
-from sarcube.acquisition import borrowing
-from sarcube.acquisition.borrowing import borrow_geotiff
-from sarcube.acquisition.headers import read_window
+from sarcube.acquisition.files import borrowing
+from sarcube.acquisition.files.borrowing import borrow_geotiff
+from sarcube.acquisition.files.headers import read_window
 from sarcube.errors import ReadError
 
 WINDOW = Window(3, 5, 7, 9)

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from rtc_scenes import CRS, LEFT, TOP, make_item, scene, speckle, values_of, write_rtc
 
 import sarcube as sc
-from sarcube.acquisition import ranges
+from sarcube.acquisition.files import ranges
 from sarcube.cube.holes import Hole, hole_reasons, unread_parts
 from sarcube.errors import AreaError, BandError, InputError, ReadError
 

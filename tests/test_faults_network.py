@@ -12,7 +12,7 @@ from range_server import serve
 from rtc_scenes import CRS, LEFT, TOP, make_item, scene, speckle, write_rtc
 
 import sarcube as sc
-from sarcube.acquisition import headers, ranges
+from sarcube.acquisition.files import headers, ranges
 from sarcube.errors import ReadError
 
 PASSES = ("2022-02-01T11:30:00", "2022-02-13T11:30:00")

@@ -21,9 +21,9 @@ from range_server import serve
 from rasterio.windows import Window
 from rtc_scenes import speckle, write_rtc
 
-from sarcube.acquisition import headers, ranges
-from sarcube.acquisition.headers import open_geotiff, read_grid, read_window
-from sarcube.acquisition.ranges import Version, fetch, fetch_all, show_url
+from sarcube.acquisition.files import headers, ranges
+from sarcube.acquisition.files.headers import open_geotiff, read_grid, read_window
+from sarcube.acquisition.files.ranges import Version, fetch, fetch_all, show_url
 from sarcube.errors import ReadError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

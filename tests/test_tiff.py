@@ -14,7 +14,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 from rtc_scenes import speckle
 
-from sarcube.acquisition.tiff import BrokenTiffError, checked_tile, read_skeleton, tiles_of, with_tiles
+from sarcube.acquisition.files.tiff import BrokenTiffError, checked_tile, read_skeleton, tiles_of, with_tiles
 
 SHAPE = (70, 90)
 

@@ -22,7 +22,7 @@ import pyproj
 import pystac
 import shapely
 
-from sarcube.acquisition.headers import open_geotiff, read_grid
+from sarcube.acquisition.files.headers import open_geotiff, read_grid
 from sarcube.acquisition.scenes import POLARISATIONS, Grid
 from sarcube.errors import InputError, ReadError
 

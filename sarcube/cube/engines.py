@@ -26,9 +26,9 @@ from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from sarcube.acquisition.headers import open_geotiff, read_grid, read_window
+from sarcube.acquisition.files.headers import open_geotiff, read_grid, read_window
+from sarcube.acquisition.files.ranges import show_url
 from sarcube.acquisition.hrefs import is_url, resolve_href
-from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid, read_scene
 from sarcube.cube.grid import grid_of, outline_bounds
 from sarcube.cube.holes import Floats, Hole, hole_value

@@ -14,7 +14,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from sarcube.acquisition.headers import crs_name
+from sarcube.acquisition.files.headers import crs_name
 from sarcube.acquisition.scenes import Grid
 from sarcube.errors import InputError
 

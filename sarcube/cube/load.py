@@ -11,7 +11,7 @@ import xarray as xr
 from dask.array.core import normalize_chunks
 from odc.geo.geobox import GeoBox
 
-from sarcube.acquisition.headers import open_geotiff, read_grid
+from sarcube.acquisition.files.headers import open_geotiff, read_grid
 from sarcube.acquisition.hrefs import resolve_href
 from sarcube.acquisition.scenes import Grid, Raster, Scene, drop_duplicates, group_passes, read_scene
 from sarcube.cube.describe import band_attributes, coordinates, record

@@ -21,9 +21,9 @@ from odc.geo.xr import xr_coords
 from rasterio.enums import MaskFlags
 from rasterio.windows import Window
 
-from sarcube.acquisition.headers import open_geotiff, read_grid, read_window
+from sarcube.acquisition.files.headers import open_geotiff, read_grid, read_window
+from sarcube.acquisition.files.ranges import show_url
 from sarcube.acquisition.hrefs import is_url
-from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid
 from sarcube.cube.geometry.ground import Chunks
 from sarcube.cube.grid import bounds_in_degrees

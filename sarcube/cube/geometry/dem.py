@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from sarcube.acquisition.headers import read_grid
+from sarcube.acquisition.files.headers import read_grid
 from sarcube.cube.geometry.ground import metres_per_pixel, plain_grid
 from sarcube.cube.grid import bounds_in_degrees
 from sarcube.cube.reading.place import Block, overlap, place_of, place_points

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from sarcube.acquisition.headers import crs_name
+from sarcube.acquisition.files.headers import crs_name
 from sarcube.acquisition.scenes import Grid
 from sarcube.errors import InputError
 from sarcube.sar.ellipsoid import ECCENTRICITY_SQUARED, SEMI_MAJOR

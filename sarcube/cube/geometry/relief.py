@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from sarcube.acquisition.headers import read_grid
+from sarcube.acquisition.files.headers import read_grid
 from sarcube.cube.geometry.dem import open_dem, posts_around, read_posts
 from sarcube.cube.geometry.ground import plain_grid
 from sarcube.cube.reading.place import place_outline

@@ -8,10 +8,10 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from sarcube.acquisition.borrowing import borrow_geotiff
-from sarcube.acquisition.headers import read_grid, read_window
+from sarcube.acquisition.files.borrowing import borrow_geotiff
+from sarcube.acquisition.files.headers import read_grid, read_window
+from sarcube.acquisition.files.ranges import show_url
 from sarcube.acquisition.hrefs import is_url
-from sarcube.acquisition.ranges import show_url
 from sarcube.acquisition.scenes import Grid
 from sarcube.cube.grid import same_crs
 from sarcube.cube.holes import Floats

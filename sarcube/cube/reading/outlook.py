@@ -18,8 +18,8 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from sarcube.acquisition.borrowing import borrow_geotiff
-from sarcube.acquisition.headers import open_geotiff, read_window
+from sarcube.acquisition.files.borrowing import borrow_geotiff
+from sarcube.acquisition.files.headers import open_geotiff, read_window
 from sarcube.acquisition.hrefs import is_url
 from sarcube.cube.reading.place import Block
 from sarcube.cube.reading.validity import mark_holes

@@ -16,7 +16,7 @@ from dask.base import compute_as_if_collection
 from dask.highlevelgraph import HighLevelGraph
 
 from sarcube import __version__
-from sarcube.acquisition.borrowing import small_tile_cache
+from sarcube.acquisition.files.borrowing import small_tile_cache
 from sarcube.cube.holes import Hole, hole_value
 from sarcube.cube.store.blocks import Layer, staging_folder, write_block
 from sarcube.cube.store.ledger import Key, Record, compact, digest, finished, recorded

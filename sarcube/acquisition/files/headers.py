@@ -22,10 +22,8 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
-from sarcube.acquisition.hrefs import is_url
-from sarcube.acquisition.ranges import Version, fetch, fetch_all, show_url
-from sarcube.acquisition.scenes import Grid
-from sarcube.acquisition.tiff import (
+from sarcube.acquisition.files.ranges import Version, fetch, fetch_all, show_url
+from sarcube.acquisition.files.tiff import (
     BrokenTiffError,
     Level,
     Skeleton,
@@ -34,6 +32,8 @@ from sarcube.acquisition.tiff import (
     tiles_of,
     with_tiles,
 )
+from sarcube.acquisition.hrefs import is_url
+from sarcube.acquisition.scenes import Grid
 from sarcube.errors import ReadError
 
 # Neither side files nor directory listings are looked for: a file is what its item says.

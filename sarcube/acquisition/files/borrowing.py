@@ -10,7 +10,7 @@ from pathlib import Path
 
 import rasterio
 
-from sarcube.acquisition.headers import GDAL_SETTINGS, named_errors, open_geotiff
+from sarcube.acquisition.files.headers import GDAL_SETTINGS, named_errors, open_geotiff
 from sarcube.acquisition.hrefs import is_url
 
 # Windows read before a kept file is closed: GDAL keeps the tiles of a file while it is open, 4 MiB a window and more.
