@@ -15,7 +15,7 @@ from numba import carray  # type: ignore[attr-defined]
 from sarcube.change.lanes.median import Median, Middle
 from sarcube.change.lanes.routines import decibel_routine
 from sarcube.change.median import Domain
-from sarcube.change.planes import Array, Blocks, in_bands, padded_width, pixels_at, plane_table
+from sarcube.change.planes import Array, Blocks, empty_beside, in_bands, padded_width, pixels_at, plane_table
 from sarcube.change.strips import (
     STRIP,
     decibel_strip,
@@ -27,6 +27,7 @@ from sarcube.change.strips import (
 )
 
 Statistic: TypeAlias = Literal["median", "mean"]
+_Tables: TypeAlias = tuple[Array, Array, list[Array]]
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,15 @@ def change_block(blocks: Sequence[Blocks], plans: Sequence[Plan], *, threads: in
     _, height, width = blocks[0][0].shape
     count = len(blocks)
     shape = (len(plans[0].pairs), 2 * count, height, padded_width(width, np.float32))
-    out = np.empty(shape, np.float32)
-    for number, (parts, plan) in enumerate(zip(blocks, plans, strict=True)):
-        _write_bands(parts, plan, (number, count + number), out, threads)
+    tables = [_tables(parts, plan) for parts, plan in zip(blocks, plans, strict=True)]
+    out = empty_beside(tables[0][0], shape, np.float32, is_block=threads is not None)
+    for number, (found, plan) in enumerate(zip(tables, plans, strict=True)):
+        _write_bands(found, plan, (number, count + number), out, threads)
     return out[..., :width]
 
 
-def _write_bands(parts: Blocks, plan: Plan, bands: tuple[int, int], out: Array, threads: int | None) -> None:
-    tables, windows, kept = _tables(parts, plan)
+def _write_bands(found: _Tables, plan: Plan, bands: tuple[int, int], out: Array, threads: int | None) -> None:
+    tables, windows, _ = found  # its arrays are those of the tables' addresses: the caller holds them
     pairs = np.array(plan.pairs, np.int64)
     average, in_db = plan.statistic == "mean", plan.domain == "db"
     sizes = [len(window) for window in plan.windows]
@@ -141,7 +143,6 @@ def _write_bands(parts: Blocks, plan: Plan, bands: tuple[int, int], out: Array, 
         _change_rows(tables, windows, routines, pairs, *settings, first, stop, buffers, strips, bands, out)
 
     in_bands(work, (len(tables), *out.shape[2:]), threads=threads)
-    del kept  # the tables' addresses are those of its arrays until here
 
 
 def _median_routines(sizes: Sequence[int], domain: Domain) -> Array:
@@ -191,7 +192,7 @@ def _write_counts(parts: Blocks, plan: Plan, counts: Array, threads: int | None)
     del kept  # the tables' addresses are those of its arrays until here
 
 
-def _tables(parts: Blocks, plan: Plan) -> tuple[Array, Array, list[Array]]:
+def _tables(parts: Blocks, plan: Plan) -> _Tables:
     """Return the tables of all windows' dates, one behind the other, and where each begins and ends."""
     # Date by date: where a copy must be made, none is made of a date that no window has.
     dates = [part[step : step + 1] for part in parts for step in range(len(part))]

@@ -33,7 +33,7 @@ def _median_block(blocks: Blocks, *, threads: int | None, domain: Domain) -> Arr
     in_db = domain == "db"
     middle: Middle = "geometric" if in_db else "arithmetic"
     (routine,) = routine_addresses([Median(len(table), dtype.name, power=in_db, middle=middle, decibel=False)])
-    out = empty_beside(table, (height, padded_width(width, dtype)), dtype)
+    out = empty_beside(table, (height, padded_width(width, dtype)), dtype, is_block=threads is not None)
 
     def work(first: int, stop: int) -> None:
         _median_rows(routine, table, first, stop, strip_buffers(len(table), dtype), out)

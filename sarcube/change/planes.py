@@ -12,6 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from sarcube.change.lanes.instructions import lanes_of, vector_bytes
+from sarcube.recycling import recycled_bytes
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Blocks: TypeAlias = Sequence[Array]
@@ -52,15 +53,17 @@ def padded_width(width: int, dtype: Any) -> int:
     return max(width, lanes_of(dtype))
 
 
-def empty_beside(table: Array, shape: Sequence[int], dtype: Any) -> Array:
+def empty_beside(table: Array, shape: Sequence[int], dtype: Any, *, is_block: bool) -> Array:
     """Return an array, not filled, that lies as far into a vector of memory as the first date of the table does.
 
-    What is read as whole vectors is then written as whole vectors, where the rows of both are equally long.
+    What is read as whole vectors is then written as whole vectors, where the rows of both are equally long. Of a block,
+    which Dask copies or stores and drops, the memory is used again.
     """
     vector, size = vector_bytes(), math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + vector, np.uint8)
+    memory = recycled_bytes(size + vector) if is_block else np.empty(size + vector, np.uint8)
     skip = int(table[0, 0] - memory.ctypes.data) % vector
-    return memory[skip : skip + size].view(dtype).reshape(shape)
+    out: Array = memory[skip : skip + size].view(dtype).reshape(shape)
+    return out
 
 
 def in_bands(work: Callable[[int, int], None], shape: Sequence[int], *, threads: int | None) -> None:

@@ -4,6 +4,7 @@ The bytes are those that Zarr itself would read. Through its event loop a chunk 
 which cost several times what decoding does.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from sarcube.cube.store.blocks import chunk_path, fill_value
 from sarcube.errors import StoreError
+from sarcube.recycling import recycled_bytes
 
 Array = NDArray[Any]
 
@@ -91,7 +93,8 @@ def read_chunk(
 
 def _decoded(content: bytes, shape: tuple[int, ...], kind: str) -> Array:
     """Check and decode a chunk's bytes; ValueError or RuntimeError (of Blosc) where they are not those of one."""
-    chunk = np.empty(shape, kind)
+    memory = recycled_bytes(max(math.prod(shape) * np.dtype(kind).itemsize, 1))
+    chunk: Array = memory[: math.prod(shape) * np.dtype(kind).itemsize].view(kind).reshape(shape)
     body = content[:-_CHECKSUM]
     if len(content) < _CHECKSUM or google_crc32c.value(body) != int.from_bytes(content[-_CHECKSUM:], "little"):
         raise ValueError("the checksum differs")
