@@ -20,7 +20,7 @@ def routine_addresses(medians: Sequence[Median]) -> Any:
 
 def strip_buffers(dates: int, dtype: Any) -> tuple[Any, ...]:
     """Return what `median_strip` works in for windows of up to so many dates: a set for every thread."""
-    buffer = np.empty(buffer_values(dates, dtype), dtype)
+    buffer = np.empty(buffer_values(dates, dtype, STRIP), dtype)
     return np.empty(dates, np.int64), buffer, np.int64(lanes_of(dtype)), np.int64(STRIP)
 
 

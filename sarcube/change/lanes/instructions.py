@@ -9,7 +9,6 @@ import numpy as np
 from llvmlite import ir
 
 ADDRESS = ir.IntType(64)
-_PREFETCH = 1024  # bytes ahead: dates that lie a power of two apart drive each other out of the cache as they come
 _SECOND_LEVEL = 2  # of the caches, in LLVM's counting of locality
 
 
@@ -57,11 +56,10 @@ class Instructions:
         return self.builder.load(self.builder.inttoptr(address, ADDRESS.as_pointer()))
 
     def prefetch(self, address: Any) -> None:
-        """Ask for what lies ahead of an address; it need not exist."""
+        """Ask for what lies at an address; it need not exist."""
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         function = self._external("llvm.prefetch.p0i8", ir.FunctionType(ir.VoidType(), [byte, word, word, word]))
-        ahead = self.builder.inttoptr(self.builder.add(address, ADDRESS(_PREFETCH)), byte)
-        self.builder.call(function, [ahead, word(0), word(_SECOND_LEVEL), word(1)])
+        self.builder.call(function, [self.builder.inttoptr(address, byte), word(0), word(_SECOND_LEVEL), word(1)])
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """a · b + c, rounded once where the processor can."""

@@ -19,6 +19,10 @@ Middle: TypeAlias = Literal["arithmetic", "geometric"]
 
 IN_REGISTERS = 32  # dates at most; more would take seconds to compile, and be written to memory all the time
 _BUFFERED = 4  # vectors of each date that go through the buffer at a time
+# Dates a power of two apart want the same place of the cache, which holds eight lines: of more of them, each that comes
+# drives out one that was asked for.
+_SIDE_BY_SIDE = 8
+_AHEAD = 1024  # bytes that dates side by side are asked for early
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,11 @@ class Median:
     decibel: bool
 
 
-def buffer_values(dates: int, dtype: Any) -> int:
-    """Return how many values the routine for so many dates needs as its buffer."""
-    return (dates if dates > IN_REGISTERS else 1) * _BUFFERED * lanes_of(dtype)
+def buffer_values(dates: int, dtype: Any, most: int) -> int:
+    """Return how many values the routine for so many dates needs as its buffer, for strips of up to `most` pixels."""
+    if dates > IN_REGISTERS:
+        return dates * _BUFFERED * lanes_of(dtype)
+    return _copied(dates) * most
 
 
 def write_median(write: Instructions, median: Median, arguments: tuple[Any, ...]) -> None:
@@ -66,18 +72,38 @@ def _in_registers(
     builder, step = write.builder, ADDRESS(vector_bytes())
     starts = [write.load_whole(builder.add(lines, ADDRESS(8 * date))) for date in range(median.dates)]
     limit = _in_every_lane(write, most)
+    # Of many dates the first half is copied, while the second is asked for, and then the other way round.
+    strip = builder.mul(vectors, step)
+    copied = _copied(median.dates)
+    copies = [builder.add(buffer, builder.mul(strip, ADDRESS(date))) for date in range(copied)]
+    if copied:
+        with Loop(builder, vectors) as loop:
+            offset = builder.mul(loop.index, step)
+            for start, copy in zip(starts, copies, strict=False):
+                write.store(write.load(builder.add(start, offset)), builder.add(copy, offset))
+            for start in starts[copied:]:
+                write.prefetch(builder.add(start, offset))
+        ahead = [builder.add(start, strip) for start in starts[:copied]]
+    else:
+        ahead = [builder.add(start, ADDRESS(_AHEAD)) for start in starts]
     with Loop(builder, vectors) as loop:
         offset = builder.mul(loop.index, step)
         values, fill, absent = [], write.value(np.inf), write.whole(0)
-        for start in starts:
-            place = builder.add(start, offset)
-            value, fill, absent = _admit(write, median, write.load(place), fill, absent)
-            write.prefetch(place)
+        for start in copies + starts[copied:]:
+            value = write.load(builder.add(start, offset))
+            value, fill, absent = _admit(write, median, value, fill, absent)
             values.append(value)
+        for start in ahead:
+            write.prefetch(builder.add(start, offset))
         for i, j in median_network(median.dates).tolist():
             values[i], values[j] = write.order(values[i], values[j])
         lower, upper = (values[rank] for rank in _middle_ranks(median.dates))
         write.store(_finish(write, median, lower, upper, absent, limit), builder.add(out, offset))
+
+
+def _copied(dates: int) -> int:
+    """Return how many dates a routine in registers copies first."""
+    return dates // 2 if dates > _SIDE_BY_SIDE else 0
 
 
 def _through_buffer(
@@ -104,7 +130,7 @@ def _through_buffer(
                 place = builder.add(line, offset)
                 fill, absent = date.carried
                 value, *date.carried = _admit(write, median, write.load(place), fill, absent)
-                write.prefetch(place)
+                write.prefetch(builder.add(place, ADDRESS(_AHEAD)))
                 write.store(value, builder.add(column, builder.mul(date.index, ADDRESS(date_bytes))))
             offsets.append(offset)
             missing.append(date.carried[1])
