@@ -12,7 +12,8 @@ Faults: a status ("404", "403", "429", "503", ...; `retry_after=` in seconds or 
 "long" (more bytes than asked), "drip" (`seconds` between bytes), "drip headers", "stall" (silent for `seconds` before
 the answer), "stall body" (in the middle of the body), "slow" (the body in ten parts, `seconds` apart: slow but right),
 "encoded" (says it is gzip),
-"no content range", "replaced" (another ETag), "no etag", "redirect" (to `to=`), "empty" (closes at once).
+"no content range", "replaced" (another ETag), "no etag", "redirect" (to `to=`; with
+`seconds=`, its body does not come for so long), "empty" (closes at once).
 """
 
 import json
@@ -179,7 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(int(fault), extra, b"no")
             return
         if fault == "redirect":
-            self._answer(302, {"Location": details["to"]}, b"")
+            waits = details.get("seconds", 0.0)
+            body = b"moved" if waits else b""
+            self._answer(302, {"Location": details["to"]}, body, "stall body" if waits else "", details)
             return
         file = (self.server.folder / path).resolve()
         if not file.is_relative_to(self.server.folder) or not file.is_file():

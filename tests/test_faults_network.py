@@ -12,7 +12,7 @@ from range_server import serve
 from rtc_scenes import CRS, LEFT, TOP, make_item, scene, speckle, write_rtc
 
 import sarcube as sc
-from sarcube.acquisition.files import headers, ranges
+from sarcube.acquisition.files import headers, patience, ranges
 from sarcube.errors import ReadError
 
 PASSES = ("2022-02-01T11:30:00", "2022-02-13T11:30:00")
@@ -144,7 +144,7 @@ def test_a_retry_after_is_waited_for(server, monkeypatch):
     fail(server, "503", times=1, retry_after=3600)  # nobody waits for an hour
     pauses = []
     monkeypatch.setattr(ranges, "SETTINGS", replace(ranges.SETTINGS, longest_pause=60.0))
-    monkeypatch.setattr(ranges.time, "sleep", pauses.append)
+    monkeypatch.setattr(patience.time, "sleep", pauses.append)
     assert_recovers(server, scenes(server))
     assert [round(pause) for pause in sorted(pauses)] == [7, 60]  # two threads ask at once
 

@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +22,8 @@ from range_server import serve
 from rasterio.windows import Window
 from rtc_scenes import speckle, write_rtc
 
-from sarcube.acquisition.files import headers, ranges
+from sarcube.acquisition.files import connections, headers, patience, ranges
+from sarcube.acquisition.files.answers import take_range
 from sarcube.acquisition.files.headers import open_geotiff, read_grid, read_window
 from sarcube.acquisition.files.ranges import Version, fetch, fetch_all, show_url
 from sarcube.errors import ReadError
@@ -215,6 +217,19 @@ def test_a_redirect_is_followed_and_a_circle_is_not(server):
         get(server, path="round.bin")
 
 
+def test_a_redirect_is_followed_before_its_body_comes(server):
+    server.fail("moved.bin", "redirect", to="/a.bin", seconds=1.5)
+    assert get(server, path="moved.bin")[0] == CONTENT[1000:3000]
+    assert [entry.path.partition("?")[0] for entry in server.requests()] == ["/moved.bin", "/a.bin"]
+
+
+@pytest.mark.parametrize("to", ["//[x", "http://[::1/a.bin", "http://h]/", "http://127.0.0.1:1/\xe9\xff"])
+def test_a_redirect_to_nowhere_is_an_error_in_words(server, to):
+    server.fail("moved.bin", "redirect", to=to)
+    with pytest.raises(ReadError, match=r"cannot read .*moved\.bin"):
+        get(server, path="moved.bin")
+
+
 def test_a_file_that_is_replaced_between_two_reads_is_stale(server):
     path = server.folder / "b.bin"
     path.write_bytes(CONTENT)
@@ -278,8 +293,8 @@ def test_an_answer_without_length_is_read_to_its_end(server):
 )
 def test_headers_that_make_no_sense_are_damaged_answers(headers):
     raw = SimpleNamespace(read1=lambda size, **_: bytes(size))
-    with pytest.raises(ranges._Failure) as caught:
-        ranges._take(SimpleNamespace(status_code=206, headers=headers, raw=raw), 0, 10, None)
+    with pytest.raises(patience.Failure) as caught:
+        take_range(SimpleNamespace(status_code=206, headers=headers, raw=raw), 0, 10, None, settings=ranges.SETTINGS)
     assert caught.value.kind == "damaged"
 
 
@@ -289,20 +304,20 @@ def test_headers_that_make_no_sense_are_damaged_answers(headers):
     ids=["seconds", "at once", "nothing", "no number", "negative", "a date"],  # two workers must call them alike
 )
 def test_what_a_retry_after_asks_for(text, low, high):
-    assert low <= ranges._retry_after(text) <= high
+    assert low <= patience.seconds_asked(text) <= high
 
 
-def test_the_pause_obeys_the_server_grows_and_is_bounded(monkeypatch):
-    monkeypatch.setattr(ranges, "SETTINGS", ranges.RangeSettings())
-    assert all(7 <= ranges._pause(1, 7.0) <= 7.5 for _ in range(50))
-    assert ranges._pause(1, 9999.0) == 60
-    assert ranges._pause(40, 0.0) <= 60
-    assert max(ranges._pause(1, 0.0) for _ in range(50)) <= 0.5 < max(ranges._pause(5, 0.0) for _ in range(50)) <= 8
+def test_the_pause_obeys_the_server_grows_and_is_bounded():
+    pause = partial(patience.pause_after, settings=patience.RangeSettings())
+    assert all(7 <= pause(1, 7.0) <= 7.5 for _ in range(50))
+    assert pause(1, 9999.0) == 60
+    assert pause(40, 0.0) <= 60
+    assert max(pause(1, 0.0) for _ in range(50)) <= 0.5 < max(pause(5, 0.0) for _ in range(50)) <= 8
 
 
 def test_the_pause_is_waited(server, monkeypatch):
     waited = []
-    monkeypatch.setattr(ranges.time, "sleep", waited.append)
+    monkeypatch.setattr(patience.time, "sleep", waited.append)
     monkeypatch.setattr(ranges, "SETTINGS", replace(ranges.SETTINGS, longest_pause=60.0))
     server.fail("a.bin", "503", retry_after=2, times=1)
     get(server)
@@ -322,6 +337,17 @@ def test_secrets_are_in_no_message_log_or_cause(server, caplog):
         assert "SECRET" not in str(caught.value) + caplog.text
         assert "PASSWORD" not in str(caught.value) + caplog.text
     assert "trying again" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["sig", "X-Amz-Signature", "X-Goog-Signature"])
+def test_signatures_of_every_storage_stay_out_of_the_log_and_go_without_a_login(server, caplog, name):
+    url = f"{server.url}/a.bin?{name}=SECRET"
+    with caplog.at_level(logging.DEBUG):
+        fetch(url, 0, 10, owner="x")
+    assert "a.bin" in caplog.text
+    assert "SECRET" not in caplog.text
+    assert connections.login_for(url) is not None
+    assert connections.login_for(f"{server.url}/a.bin?design=1") is None
 
 
 def test_how_an_address_is_shown():
@@ -350,7 +376,7 @@ def test_a_forked_process_has_its_own_connections(server):
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with ranges._lock, headers._lock:
+        with connections._lock, headers._lock:
             held.set()
             release.wait(20)
 

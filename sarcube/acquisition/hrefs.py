@@ -39,7 +39,8 @@ def resolve_href(href: str, *, owner: str, base: str | None = None, root: Path |
         For anything but http, https and plain local paths: other schemes, GDAL's virtual file systems, inline
         VRT documents, paths outside `root`.
     """
-    shown = href if len(href) <= 80 else f"{href[:77]}..."
+    address, asked, _ = href.partition("?")  # what is asked for may be a secret
+    shown = address if len(address) <= 80 and not asked else f"{address[:77]}..."
     scheme = _SCHEME.match(href)
     if is_url(href):
         return href
@@ -54,7 +55,16 @@ def resolve_href(href: str, *, owner: str, base: str | None = None, root: Path |
             f"{owner} has an address that is not opened: {shown!r}; expected http(s):// or a plain path of a file"
         )
     if base is not None and is_url(base):
-        return urljoin(base, href)
+        try:
+            target = urljoin(base, href)
+        except ValueError:
+            target = ""
+        if not is_url(target):  # "c:/x" has the form of a scheme, and nothing on the web leads to this machine
+            raise InputError(
+                f"{owner} has an address that is not opened: {shown!r}; it was found on the web, expected is one of "
+                "http(s)://, or relative to that"
+            )
+        return target
     path = Path(href)
     if not path.is_absolute():
         if base is None:

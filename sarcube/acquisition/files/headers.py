@@ -8,10 +8,11 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, floor
 from pathlib import Path
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -34,6 +35,7 @@ from sarcube.acquisition.files.tiff import (
 )
 from sarcube.acquisition.hrefs import is_url
 from sarcube.acquisition.scenes import Grid
+from sarcube.acquisition.signing import unsigned
 from sarcube.errors import ReadError
 
 # Neither side files nor directory listings are looked for: a file is what its item says.
@@ -45,6 +47,14 @@ _SPAN = 1 << 22  # bytes: a longer request is split, so that parts come side by 
 _MOST_TILE = 1 << 28  # bytes of a tile; what has larger ones is no COG
 _MOST_FETCHED = 1 << 26  # bytes fetched for one header
 _MOST_HEADERS = 1 << 26  # bytes of headers that are kept
+
+
+class Fetch(Protocol):
+    """Brings bytes [start, stop) of a URL, as `ranges.fetch` does."""
+
+    def __call__(  # noqa: D102  said above
+        self, url: str, start: int, stop: int, *, owner: str, version: Version | None = None
+    ) -> tuple[bytes, Version]: ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class _Opened:
     remote: _Remote
     owner: str
     overview: int | None
+    fetch: Fetch | None
 
 
 _opened: WeakKeyDictionary[rasterio.DatasetReader, _Opened] = WeakKeyDictionary()
@@ -69,7 +80,9 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def open_geotiff(href: str, *, owner: str, overview: int | None = None) -> Iterator[rasterio.DatasetReader]:
+def open_geotiff(
+    href: str, *, owner: str, overview: int | None = None, fetch: Fetch | None = None
+) -> Iterator[rasterio.DatasetReader]:
     """Open a GeoTIFF for reading; what fails while it is open is an error that names it.
 
     Parameters
@@ -81,6 +94,8 @@ def open_geotiff(href: str, *, owner: str, overview: int | None = None) -> Itera
         Whose file it is, for the error message.
     overview : int, optional
         Open this overview instead of the full image; 0 is the largest.
+    fetch : callable, optional
+        What brings the bytes of a URL, header and tiles, instead of `ranges.fetch`; then no header is kept here.
 
     Raises
     ------
@@ -93,10 +108,10 @@ def open_geotiff(href: str, *, owner: str, overview: int | None = None) -> Itera
         stack.enter_context(rasterio.Env(**GDAL_SETTINGS))
         # One driver, so that a file cannot make GDAL open others, as a VRT does.
         if is_url(href):
-            remote = _remote(href, owner=owner)
+            remote = _remote(href, owner=owner) if fetch is None else _fetch_header(href, owner=owner, fetch=fetch)
             memory = stack.enter_context(MemoryFile(remote.skeleton.head))
             dataset = stack.enter_context(memory.open(driver="GTiff", **level))
-            _opened[dataset] = _Opened(remote, owner, overview)
+            _opened[dataset] = _Opened(remote, owner, overview, fetch)
         else:  # a path as Path is never taken for a URL
             dataset = stack.enter_context(rasterio.open(Path(href), driver="GTiff", **level))
         yield dataset
@@ -114,7 +129,7 @@ def named_errors(href: str, owner: str) -> Iterator[None]:
     except ReadError as error:
         if error.kind == "stale":
             with _lock:
-                _headers.pop(href, None)
+                _headers.pop(unsigned(href), None)
         raise
 
 
@@ -166,6 +181,25 @@ def crs_name(crs: str | int) -> str:
     return f"EPSG:{code}" if code else str(parsed.to_wkt())
 
 
+def version_of(dataset: rasterio.DatasetReader) -> Version | None:
+    """Return which content of a URL an open file is; None for a local file."""
+    opened = _opened.get(dataset)
+    return None if opened is None else opened.remote.version
+
+
+def spans_of(dataset: rasterio.DatasetReader, window: Window, *, band: int = 1) -> list[tuple[int, int]]:
+    """Return which bytes [start, stop) `read_window` fetches for a window of an open URL, as it asks for them.
+
+    Raises
+    ------
+    ReadError
+        If the tiles are too large.
+    """
+    opened = _opened[dataset]
+    level = _level(opened.remote.skeleton, dataset.shape)
+    return _spans(_places(opened, level, window, band).values())
+
+
 def _kind_of_local(path: str) -> str:
     """Return why a local file could not be read: GDAL says it in words only."""
     try:
@@ -180,14 +214,15 @@ def _kind_of_local(path: str) -> str:
 
 
 def _remote(url: str, *, owner: str) -> _Remote:
-    """Return the header of a URL, fetched or kept."""
+    """Return the header of a URL, fetched or kept; it is kept without a signature, and read with the one of now."""
+    key = unsigned(url)
     with _lock:
-        if url in _headers:
-            _headers[url] = _headers.pop(url)  # now the most recently used
-            return _headers[url]
-    remote = _fetch_header(url, owner=owner)
+        if key in _headers:
+            _headers[key] = _headers.pop(key)  # now the most recently used
+            return replace(_headers[key], url=url)
+    remote = _fetch_header(url, owner=owner, fetch=fetch)
     with _lock:
-        _headers[url] = remote
+        _headers[key] = replace(remote, url=key)
         room = _MOST_HEADERS - sum(kept.skeleton.nbytes for kept in _headers.values())
         for oldest in list(_headers)[:-1]:
             if room >= 0:
@@ -196,7 +231,7 @@ def _remote(url: str, *, owner: str) -> _Remote:
     return remote
 
 
-def _fetch_header(url: str, *, owner: str) -> _Remote:
+def _fetch_header(url: str, *, owner: str, fetch: Fetch) -> _Remote:
     start, version = fetch(url, 0, _HEADER, owner=owner)
     pieces = [(0, start)]
 
@@ -225,7 +260,23 @@ def _level(skeleton: Skeleton, shape: tuple[int, int]) -> Level:
 
 def _fetch_tiles(opened: _Opened, level: Level, window: Window, band: int) -> dict[int, bytes]:
     """Fetch the tiles under a window, verified, by their numbers; those that the file does not have are left out."""
-    remote, owner = opened.remote, opened.owner
+    remote, owner, own = opened.remote, opened.owner, opened.fetch
+    places = _places(opened, level, window, band)
+    spans = _spans(places.values())
+    if own is None:
+        bodies = fetch_all(remote.url, spans, owner=owner, version=remote.version)
+    else:
+        bodies = [own(remote.url, *span, owner=owner, version=remote.version)[0] for span in spans]
+    try:
+        return {number: checked_tile(level, _cut(spans, bodies, *place)) for number, place in places.items()}
+    except BrokenTiffError as error:
+        raise ReadError(
+            f"cannot read {show_url(remote.url)} of {owner}: it {error}; fetch or publish it again", kind="damaged"
+        ) from None
+
+
+def _places(opened: _Opened, level: Level, window: Window, band: int) -> dict[int, tuple[int, int]]:
+    """Return (first byte, length) of the tiles under a window that the file has, by their numbers."""
     rows, columns = (
         (floor(first), ceil(first + length))
         for first, length in ((window.row_off, window.height), (window.col_off, window.width))
@@ -236,19 +287,12 @@ def _fetch_tiles(opened: _Opened, level: Level, window: Window, band: int) -> di
     # Compression makes no tile much larger; a header that says so would fill the memory.
     if level.unpacked > _MOST_TILE or largest > 2 * level.unpacked + _HEADER:
         raise ReadError(
-            f"cannot read {show_url(remote.url)} of {owner}: its tiles of {level.tile[0]} x {level.tile[1]} have "
-            f"{level.unpacked / 2**20:.1f} MiB, compressed up to {largest / 2**20:.1f} MiB; expected "
-            f"{_MOST_TILE >> 20} MiB at most: make it a COG, or download it",
+            f"cannot read {show_url(opened.remote.url)} of {opened.owner}: its tiles of "
+            f"{level.tile[0]} x {level.tile[1]} have {level.unpacked / 2**20:.1f} MiB, compressed up to "
+            f"{largest / 2**20:.1f} MiB; expected {_MOST_TILE >> 20} MiB at most: make it a COG, or download it",
             kind="damaged",
         )
-    spans = _spans(places.values())
-    bodies = fetch_all(remote.url, spans, owner=owner, version=remote.version)
-    try:
-        return {number: checked_tile(level, _cut(spans, bodies, *place)) for number, place in places.items()}
-    except BrokenTiffError as error:
-        raise ReadError(
-            f"cannot read {show_url(remote.url)} of {owner}: it {error}; fetch or publish it again", kind="damaged"
-        ) from None
+    return places
 
 
 def _spans(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
