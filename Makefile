@@ -1,19 +1,23 @@
 # make demo: simulate an event and map it.   make test: the tests.   Both make their own environment first.
+# make servers: PostgreSQL, nginx and a STAC API for the tests, where that is possible; it says so where it is not.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow servers lint clean
 
 demo: $(READY)
 	$(BIN)/sarcube demo demo-output
 
-test: $(READY)
+test: $(READY) servers
 	$(BIN)/pytest -n 2
 
-slow: $(READY)
+slow: $(READY) servers
 	$(BIN)/pytest -m slow
+
+servers: $(READY)
+	@tests/servers/install.sh $(BIN)/python
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -30,4 +34,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .servers demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,8 +9,11 @@ from . import sar as sar
 from . import synthetic as synthetic
 from . import windows as windows
 from .acquisition.availability import availability as availability
-from .acquisition.catalog import search as search
+from .acquisition.catalogs.search import search as search
 from .acquisition.folder import items_from_folder as items_from_folder
+from .acquisition.next_passes import next_passes as next_passes
+from .acquisition.staging.stage import stage as stage
+from .building.build import build_cube as build_cube
 from .change.baselines.autocorrelation import autocorrelation_change as autocorrelation_change
 from .change.baselines.coherence import coherence_loss as coherence_loss
 from .change.baselines.density import landslide_density as landslide_density

@@ -21,7 +21,7 @@ _TILE = 512
 # Speckle hardly compresses: a lower level is more than twice as fast, for a file a few percent larger.
 _COG = {"compress": "deflate", "level": 1, "predictor": "yes", "blocksize": _TILE}
 # By default GDAL halves a stack in pieces so small that it compresses its tiles again and again.
-_GDAL = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": 256, "GDAL_OVR_CHUNK_MAX_SIZE": 50_000_000}  # MB; bytes
+_GDAL = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": 256 << 20, "GDAL_OVR_CHUNK_MAX_SIZE": 50_000_000}  # bytes
 
 
 class _Blocks:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from sarcube.acquisition.catalog import search
+from sarcube.acquisition.catalogs.search import search
 from sarcube.cube.geometry.layers import add_geometry
 from sarcube.cube.geometry.terrain import add_terrain
 from sarcube.cube.load import load

@@ -2,13 +2,13 @@
 
 import tomllib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
 from sarcube.errors import InputError
 
-Moment: TypeAlias = str | datetime
+Moment: TypeAlias = str | date  # a date with a time, a datetime, is one too
 
 # Days before and after an event of the composites in Nava et al. (2024, and 2026, GMD 19, 167, section 3): the longer
 # the window the less speckle is left, the shorter the less has changed by itself.
@@ -51,8 +51,9 @@ class Event:
     post_start: Moment | None = None
 
     def __post_init__(self) -> None:
-        _check_bbox(self.bbox)
-        object.__setattr__(self, "bbox", tuple(float(v) for v in self.bbox))
+        if not isinstance(self.name, str):
+            raise InputError(f"an event's name must be text, not {self.name!r}")
+        object.__setattr__(self, "bbox", checked_bbox(self.bbox))
         pre_end, post_start = self.pre_end or self.time, self.post_start or self.time
         if pre_end is None or post_start is None:
             raise InputError(f'event "{self.name}" needs time=, or both pre_end= and post_start=')
@@ -117,7 +118,14 @@ def _positive(days: float, name: str) -> float:
     return float(days)
 
 
-def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
+def checked_bbox(bbox: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Return a box (west, south, east, north) in degrees as floats, or refuse it.
+
+    Raises
+    ------
+    InputError
+        If it is not four numbers, or not on the globe.
+    """
     try:
         west, south, east, north = (float(v) for v in bbox)
     except (TypeError, ValueError) as error:
@@ -127,6 +135,7 @@ def _check_bbox(bbox: tuple[float, float, float, float]) -> None:
             f"bbox must be (west, south, east, north) in degrees with south < north, not {bbox!r}; "
             "are latitude and longitude exchanged?"
         )
+    return west, south, east, north
 
 
 def _utc(moment: Moment) -> datetime:
@@ -135,6 +144,8 @@ def _utc(moment: Moment) -> datetime:
             moment = datetime.fromisoformat(moment)
         except ValueError as error:
             raise InputError(f'a time must be ISO 8601, such as "2022-02-25T01:39Z", not {moment!r}') from error
+    if isinstance(moment, date) and not isinstance(moment, datetime):  # as TOML has a day without a time
+        moment = datetime.combine(moment, time())
     if not isinstance(moment, datetime):
         raise InputError(f"a time must be an ISO 8601 string or a datetime, not {moment!r}")
     if moment.tzinfo is None:

@@ -1,19 +1,18 @@
 """Search: the same items from a folder, a file, memory and an API; and what it refuses."""
 
 import json
-import socket
-import threading
-from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pystac
 import pytest
+from plain_items import write_parquet
 from rtc_scenes import LEFT, scene, write_catalogue
-from shapely.geometry import box, shape
+from stac_server import serve
 
 import sarcube as sc
+from sarcube.acquisition.catalogs.find import catalog_of, find, find_items
+from sarcube.acquisition.hrefs import resolve_href
 from sarcube.errors import InputError, NoSceneError, ReadError
 
 EVENT = sc.Event("test", bbox=(99.899, 0.901, 99.902, 0.903), time="2022-02-14T00:00Z")
@@ -39,93 +38,28 @@ def names(items):
     return [item.id for item in items]
 
 
-class StacApi(BaseHTTPRequestHandler):
-    """Enough of a STAC API: a landing page and item search in pages of two."""
-
-    items = ()
-
-    def do_GET(self):
-        self._answer(self._landing_page())
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self._answer(self._search(body))
-
-    def _landing_page(self):
-        root = self._root()
-        return {
-            "type": "Catalog",
-            "id": "api",
-            "stac_version": "1.0.0",
-            "description": "test",
-            "conformsTo": [
-                "https://api.stacspec.org/v1.0.0/core",
-                "https://api.stacspec.org/v1.0.0/item-search",
-            ],
-            "links": [
-                {"rel": "root", "href": root},
-                {"rel": "self", "href": root},
-                {"rel": "search", "href": f"{root}/search", "method": "POST", "type": "application/geo+json"},
-            ],
-        }
-
-    def _search(self, body):
-        assert body["collections"] == ["sentinel-1-rtc"]
-        start, end = (datetime.fromisoformat(text) for text in body["datetime"].split("/"))
-        area = box(*body["bbox"])
-        found = [
-            item.to_dict()
-            for item in self.items
-            if start - timedelta(seconds=1) <= item.datetime <= end + timedelta(seconds=1)
-            and area.intersects(shape(item.geometry))
-        ]
-        first = int(body.get("token", 0))
-        links = []
-        if first + 2 < len(found):
-            following = {**body, "token": first + 2}
-            links = [{"rel": "next", "href": f"{self._root()}/search", "method": "POST", "body": following}]
-        return {"type": "FeatureCollection", "features": found[first : first + 2], "links": links}
-
-    def _root(self):
-        return f"http://{self.headers['Host']}{urlsplit(self.path).path.removesuffix('/search').rstrip('/')}"
-
-    def _answer(self, document):
-        content = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/geo+json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args):
-        """Keep the test's output clean."""
-
-
 @pytest.fixture
-def api(archive):
-    _, items = archive
+def api(archive, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("SARCUBE_CACHE", str(tmp_path_factory.mktemp("cache")))
     remote = []
-    for item in items:
+    for item in archive[1]:
         copy = item.clone()
+        copy.collection_id = "sentinel-1-rtc"
         for key, asset in copy.assets.items():
             asset.href = f"https://example.org/{item.id}/{key}.tif"
-        copy.set_self_href(f"https://example.org/items/{item.id}")
         remote.append(copy)
-    handler = type("Api", (StacApi,), {"items": remote})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve(remote) as server:
+        yield server.url
 
 
 def sources(archive):
     folder, items = archive
     collection = folder / "collection of items.json"
     pystac.ItemCollection(items).save_object(str(collection))
-    return [folder, str(folder), folder / "catalog.json", collection, pystac.ItemCollection(items)]
+    table = folder / "items.parquet"
+    write_parquet(items, table)
+    in_memory = pystac.ItemCollection(items)
+    return [folder, str(folder), folder / "catalog.json", collection, table, in_memory]
 
 
 def test_every_kind_of_catalogue_gives_the_same(archive, api):
@@ -226,11 +160,39 @@ def test_an_api_without_a_scene_is_asked_for_the_nearest(api):
         sc.search(event, catalog=api)
 
 
-def test_an_api_that_is_not_there():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        unused = server.getsockname()[1]
-    with pytest.raises(ReadError, match="did not answer"):
-        sc.search(EVENT, catalog=f"http://127.0.0.1:{unused}")
+def test_other_collections_are_left_out_and_named(archive):
+    folder, items = archive
+    items = [item.clone() for item in items]
+    for item in items:
+        item.collection_id = "sentinel-1-rtc" if item.id == "post" else "sentinel-1-grd"
+    assert names(sc.search(EVENT, catalog=pystac.ItemCollection(items))) == ["post"]
+    with pytest.raises(NoSceneError, match=r"no scene of the collection opera, but 7 items of sentinel-1-grd, "):
+        sc.search(EVENT, catalog=pystac.ItemCollection(items), collection="opera")
+    moment = items[3].datetime
+    found = find_items(
+        pystac.ItemCollection(items), collection="sentinel-1-rtc", bbox=EVENT.bbox, spans=[(moment, moment)]
+    )
+    assert names(found) == ["post"]
+    assert find_items(folder, collection="sentinel-1-rtc", bbox=EVENT.bbox) == [], "these name no collection"
+
+
+def test_only_scenes_with_all_polarisations(archive):
+    folder, _ = archive
+    path = folder / "items" / "pre_a.json"
+    document = json.loads(path.read_text())
+    document["assets"]["VV"] = document["assets"].pop("vv")
+    path.write_text(json.dumps(document))
+    path = folder / "items" / "post.json"
+    document = json.loads(path.read_text())
+    del document["assets"]["vh"]
+    path.write_text(json.dumps(document))
+    assert names(sc.search(EVENT, catalog=folder, polarisations=("vv", "vh"))) == ["ascending", "pre_a", "pre_b"]
+    message = (
+        r"with VV and HH\. It holds 3 scenes over this area in these windows on other tracks and 1 that were left out "
+        r"because they are not there in VV and HH\."
+    )
+    with pytest.raises(NoSceneError, match=message):
+        sc.search(EVENT, catalog=folder, polarisations=("VV", "HH"), orbit_state="ascending")
 
 
 def test_an_event_across_the_antimeridian(tmp_path):
@@ -285,6 +247,61 @@ def test_links_out_of_the_catalogue_are_refused(archive, link):
         sc.search(EVENT, catalog=archive[0])
 
 
+@pytest.mark.parametrize(
+    ("href", "message"),
+    [
+        ("c:/scenes/vv.tif", "found on the web"),
+        ("//[x/vv.tif", "found on the web"),
+        ("s3://bucket/vv.tif?sig=SECRET", "not opened: 's3://bucket/vv.tif...'"),
+        ("c:/vv.tif?sig=SECRET", "not opened: 'c:/vv.tif...'"),
+    ],
+)
+def test_what_is_on_the_web_leads_to_no_local_file(href, message):
+    with pytest.raises(InputError, match=message) as raised:
+        resolve_href(href, owner='item "x"', base="https://example.org/stac/items/x")
+    assert "SECRET" not in str(raised.value)
+
+
+def test_items_come_in_the_order_of_the_catalogue(archive):
+    folder, items = archive
+    found, _ = find(folder, collection="sentinel-1-rtc", bbox=EVENT.bbox, spans=None)
+    assert names(found) == [item.id for item in items if item.id != "elsewhere"]
+
+
+def test_a_track_is_found_however_it_is_written(archive):
+    items = pystac.ItemCollection(archive[1]).clone()
+    for item, orbit in zip(items, ("164", 164.0, "164", 164, 164.0, 164, 164), strict=True):
+        if item.id != "ascending":
+            item.properties |= {"sat:orbit_state": "DESCENDING", "sat:relative_orbit": orbit}
+    expected = names(sc.search(EVENT, catalog=pystac.ItemCollection(archive[1]), orbit_state="descending"))
+    assert names(sc.search(EVENT, catalog=items, orbit_state="descending", relative_orbit=164)) == expected
+
+
+@pytest.mark.parametrize("orbit", [0, 176, "164", 1.5])
+def test_a_relative_orbit_that_is_none_is_refused(archive, orbit):
+    with pytest.raises(InputError, match="relative_orbit must be a number from 1 to 175"):
+        sc.search(EVENT, catalog=archive[0], relative_orbit=orbit)
+
+
+def test_a_saved_page_of_a_longer_answer_is_told(archive, caplog):
+    page = pystac.ItemCollection(archive[1]).to_dict(transform_hrefs=False)
+    file = archive[0] / "page.json"
+    for links in ([], [{"rel": "next", "href": "https://example.org/search?token=2"}]):
+        caplog.clear()
+        file.write_text(json.dumps(page | {"links": links}))
+        assert sc.search(EVENT, catalog=file)
+        assert ("page.json is one page of a longer answer" in caplog.text) == bool(links)
+
+
+@pytest.mark.parametrize("name", ["links", "features"])
+@pytest.mark.parametrize("content", [None, "abc", [1], {}])
+def test_lists_that_are_none_name_their_file(tmp_path, name, content):
+    kind = "Catalog" if name == "links" else "FeatureCollection"
+    (tmp_path / "catalog.json").write_text(json.dumps({"type": kind, name: content}))
+    with pytest.raises(ReadError, match=rf"catalog\.json is no STAC: its {name} must be a list"):
+        sc.search(EVENT, catalog=tmp_path)
+
+
 @pytest.mark.parametrize("content", ["not json", "[1, 2]", '{"type": "Feature", "id": "x"}', '{"type": "Point"}'])
 def test_a_broken_catalogue_names_its_file(archive, content):
     (archive[0] / "items" / "post.json").write_text(content)
@@ -297,3 +314,10 @@ def test_a_folder_without_a_catalogue_says_what_to_do(tmp_path):
         sc.search(EVENT, catalog=tmp_path)
     with pytest.raises(InputError, match="no STAC catalogue"):
         sc.search(EVENT, catalog=tmp_path / "nothing.json")
+
+
+def test_a_staged_copy_still_knows_the_api_that_it_came_from(tmp_path):
+    item = scene(tmp_path, "S1")
+    item.add_link(pystac.Link("canonical", "https://example.org/stac/collections/sentinel-1-rtc/items/S1"))
+    item.set_self_href(str(tmp_path / "S1.json"))
+    assert catalog_of(item) == "https://example.org/stac"

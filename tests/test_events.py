@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcube.errors import InputError
-from sarcube.events import Event
+from sarcube.events import Event, read_event
 
 BOX = (99.94, 0.03, 100.07, 0.14)
 
@@ -118,3 +118,14 @@ def test_an_event_does_not_change():
     event = Event("e", bbox=BOX, time="2022-02-25")
     with pytest.raises(AttributeError):
         event.name = "other"
+
+
+def test_a_day_of_toml_is_its_midnight(tmp_path):
+    (tmp_path / "event.toml").write_text('name = "a"\nbbox = [1, 2, 3, 4]\ntime = 2021-06-14\n')
+    assert read_event(tmp_path / "event.toml") == Event("a", (1, 2, 3, 4), time="2021-06-14")
+
+
+def test_a_name_is_text(tmp_path):
+    (tmp_path / "event.toml").write_text("name = 5\nbbox = [1, 2, 3, 4]\ntime = 2021-06-14\n")
+    with pytest.raises(InputError, match="name must be text, not 5"):
+        read_event(tmp_path / "event.toml")

@@ -21,10 +21,10 @@ from rtc_scenes import scene
 import sarcube as sc
 from sarcube.cube.holes import Hole, hole_value
 from sarcube.cube.store.ledger import Record, append_record, read_records
-from sarcube.cube.store.lock import writing
 from sarcube.cube.store.verify import verify_cube
 from sarcube.cube.store.write import open_cube, write_cube
 from sarcube.errors import AreaError, InputError, StoreError
+from sarcube.lock import writing
 
 TIMES = ["2022-02-01T11:30:00", "2022-02-13T11:30:00", "2022-02-25T11:30:00"]
 
@@ -192,7 +192,7 @@ def test_a_second_writer_is_refused_and_told_who_the_first_is(cube, tmp_path):
 def test_a_lock_dies_with_its_process(tmp_path):
     store = tmp_path / "cube.zarr"
     script = (
-        "from pathlib import Path\nfrom sarcube.cube.store.lock import writing\n"
+        "from pathlib import Path\nfrom sarcube.lock import writing\n"
         f"import os, signal\nwith writing(Path({str(store)!r})):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9

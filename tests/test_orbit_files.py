@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose
 from orbit_samples import EPOCH, annotation_xml, earth_fixed, eof_xml, reference_trajectory, turned
 
 import sarcube as sc
+from sarcube.acquisition.files.orbit_files import read_orbit_file
 from sarcube.cube.geometry.orbit_choice import orbit_for_track
-from sarcube.cube.geometry.orbit_files import read_orbit_file
 from sarcube.errors import ReadError
 from sarcube.sar import Trajectory, look_from_orbit, look_geometry, tracks_over
 from sarcube.sar.ellipsoid import incidence_from_geocentric

@@ -90,8 +90,8 @@ def test_search_finds_the_dates_of_an_event(items):
     event = sc.Event("nothing slid", bbox=tuple(of_place(items, PLACES[0])[0].bbox), time="2024-09-20")
     found = sc.search(event, catalog=items, pre_days=60, post_days=12)
     table = sc.availability(found, event)
-    assert list(table.index) == ["A137"]
-    assert table.loc["A137", ["before", "after"]].tolist() == [5, 1]
+    assert set(table.index.get_level_values("track")) == {"A137"}
+    assert table.loc[("A137", "60-12"), ["before", "after"]].tolist() == [5, 1]
     cube = sc.load(found, bbox=event.bbox, resolution=30)
     assert cube.vv.chunks[0] == (1,) * 6
     whole = sc.load(found, bbox=event.bbox, resolution=30, chunks={"time": -1, "y": 17, "x": 31})

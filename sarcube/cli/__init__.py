@@ -7,13 +7,17 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
+from sarcube.cli.build import build
 from sarcube.cli.change import composite, density
 from sarcube.cli.console import err
-from sarcube.cli.cubes import build, info, quality, verify
+from sarcube.cli.cubes import info, quality, verify
 from sarcube.cli.detection import detect
+from sarcube.cli.doctor import doctor
+from sarcube.cli.passes import passes
 from sarcube.cli.scenes import search
 from sarcube.cli.simulation import demo, simulate
-from sarcube.errors import SarcubeError, TrackError
+from sarcube.cli.staging import stage
+from sarcube.errors import SarcubeError
 
 app = typer.Typer(
     add_completion=False,
@@ -38,7 +42,9 @@ def _settings(
     logging.getLogger("sarcube").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
-for _command in (demo, simulate, search, build, info, verify, quality, composite, density, detect):
+_scenes = (demo, simulate, search, passes, stage, build, doctor)
+_cubes = (info, verify, quality, composite, density, detect)
+for _command in (*_scenes, *_cubes):
     app.command()(_command)
 
 
@@ -48,8 +54,6 @@ def main() -> None:
         app()
     except SarcubeError as error:
         err.print(f"[bold red]error:[/bold red] {error}", highlight=False)
-        if isinstance(error, TrackError):
-            err.print("tracks are listed by: sarcube info CUBE")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         err.print("interrupted")

@@ -28,6 +28,7 @@ def describe_cube(data: Any) -> None:
         "dropped_on_request",
         "missing_polarisations",
         "items_without_vv_and_vh",
+        "not_staged",
         "unread",
     ):
         for line in data.attrs.get(label, []):

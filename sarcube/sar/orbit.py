@@ -70,7 +70,7 @@ def look_from_orbit(
     height : array_like
         Height above the ellipsoid in metres.
     trajectory : Trajectory
-        Earth-fixed state vectors of the pass, such as `sarcube.cube.geometry.orbit_files.read_orbit_file` reads.
+        Earth-fixed state vectors of the pass, such as `sarcube.acquisition.files.orbit_files.read_orbit_file` reads.
     orbit_state : {"ascending", "descending"}
         The pass that looks at the points.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sarcube.acquisition.catalog import search
+from sarcube.acquisition.catalogs.search import search
 from sarcube.change.composite import composite
 from sarcube.cube.load import load
 from sarcube.labels.inventory import read_inventory

@@ -12,11 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from sarcube.acquisition.files.orbit_files import read_orbit_file
 from sarcube.cube.geometry.ground import chunks_of, geobox_of, mapped
 from sarcube.cube.geometry.look import LookNodes, in_degrees, look_at_pixels, solve_look
 from sarcube.cube.geometry.masks import masks_of_track, sample_ground
 from sarcube.cube.geometry.orbit_choice import REFERENCE_SOURCE, OrbitSource, orbit_for_track
-from sarcube.cube.geometry.orbit_files import read_orbit_file
 from sarcube.errors import BandError, InputError
 from sarcube.sar.look_codes import FLAG_MEANINGS, FLAG_VALUES, PART_MASKS, PART_MEANINGS
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sarcube.cube.geometry.orbit_files import KINDS, OrbitFile
+from sarcube.acquisition.files.orbit_files import KINDS, OrbitFile
 from sarcube.sar.orbit import solve_points
 from sarcube.sar.trajectory import Trajectory, solve
 

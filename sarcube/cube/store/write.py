@@ -20,11 +20,11 @@ from sarcube.cube.store.build import (
 )
 from sarcube.cube.store.guard import GuardedStore
 from sarcube.cube.store.ledger import digest, finished
-from sarcube.cube.store.lock import writing
 from sarcube.cube.store.plan import PLAN, Fingerprint, Part, differences, fingerprint, read_plan
 from sarcube.cube.store.read import lazy_layer
 from sarcube.cube.store.skeleton import GRID_ATTRIBUTES, Storable, discard, storable, sweep
 from sarcube.errors import InputError, SarcubeError, StoreError
+from sarcube.lock import writing
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def write_cube(
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
         with writing(store):
-            _tidy(store)
+            tidy(store)
             finish_append(store)
             has_written = _append(store, ready) if append else _write(store, ready, overwrite=overwrite)
     except SarcubeError:
@@ -123,7 +123,7 @@ def open_cube(path: str | Path, *, allow_incomplete: bool = False) -> xr.Dataset
         If there is no cube, it was never completed, or its metadata are not as they were written.
     """
     store = Path(path).resolve()
-    state = _state(store)
+    state = state_of(store)
     if state in ("absent", "foreign"):
         raise StoreError(f"no sarcube cube at {path}; expected a folder that sarcube.write_cube made")
     if state != "complete" and not allow_incomplete:
@@ -169,7 +169,7 @@ def open_cube(path: str | Path, *, allow_incomplete: bool = False) -> xr.Dataset
     return cube
 
 
-def _state(store: Path) -> str:
+def state_of(store: Path) -> str:
     """Return "absent", "foreign" (no cube of ours), "incomplete" or "complete"."""
     if not store.exists() or (store.is_dir() and not any(store.iterdir())):
         return "absent"
@@ -179,14 +179,14 @@ def _state(store: Path) -> str:
 
 
 def _append(store: Path, ready: Storable) -> bool:
-    if _state(store) in ("absent", "foreign"):
+    if state_of(store) in ("absent", "foreign"):
         raise StoreError(f"no sarcube cube at {store} to add dates to; leave append=True out to write a new one")
     return append_dates(store, ready, fingerprint(ready))
 
 
 def _write(store: Path, ready: Storable, *, overwrite: bool) -> bool:
     """Bring the store to hold the cube; return whether anything had to be written."""
-    state = _state(store)
+    state = state_of(store)
     if state == "foreign":
         raise StoreError(f"{store} exists and is no sarcube cube; it is left as it is: choose another path")
     given, place = fingerprint(ready), store
@@ -220,7 +220,7 @@ def _write(store: Path, ready: Storable, *, overwrite: bool) -> bool:
 
 def _part_there(store: Path, ready: Storable, given: Fingerprint, *, overwrite: bool) -> Part | None:
     """Return what of a store the cube given brought; a plan that nobody can read is an error unless it is replaced."""
-    if _state(store) == "absent":
+    if state_of(store) == "absent":
         return None
     heal_plan(store, ready)
     try:
@@ -239,12 +239,12 @@ def _retired(store: Path) -> Path:
     return store.with_name(f".{store.name}.old")
 
 
-def _tidy(store: Path) -> None:
+def tidy(store: Path) -> None:
     """Finish or take away what a killed writer left beside the store."""
     replacement, retired = _replacement(store), _retired(store)
     if retired.exists():
         if not store.exists():  # killed between the two steps of a swap
-            (replacement if _state(replacement) == "complete" else retired).rename(store)
+            (replacement if state_of(replacement) == "complete" else retired).rename(store)
         discard(retired)
     for place in (store, replacement):
         sweep(place)

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock beside the store that dies with the process that holds it."""
+"""One writer at a time: a lock beside a folder (a cube, staged scenes) that dies with the process that holds it."""
 
 import fcntl
 import json
@@ -12,10 +12,10 @@ from sarcube.errors import StoreError
 
 
 @contextmanager
-def writing(store: Path) -> Iterator[None]:
-    """Hold the lock of a store, which need not be there yet.
+def writing(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which need not be there yet.
 
-    The lock is a file beside the store, so that it also holds while the store itself is renamed. The system gives it
+    The lock is a file beside the folder, so that it also holds while the folder itself is renamed. The system gives it
     up when the process ends, however it ends.
 
     Raises
@@ -23,8 +23,8 @@ def writing(store: Path) -> Iterator[None]:
     StoreError
         If another writer has it; the message says who.
     """
-    path = store.with_name(f".{store.name}.lock")
-    descriptor = _acquire(path, store)
+    path = folder.with_name(f".{folder.name}.lock")
+    descriptor = _acquire(path, folder)
     try:
         who = {
             "host": os.uname().nodename,
@@ -39,7 +39,7 @@ def writing(store: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(path: Path, store: Path) -> int:
+def _acquire(path: Path, folder: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -48,7 +48,7 @@ def _acquire(path: Path, store: Path) -> int:
             said = os.read(descriptor, 1000)
             os.close(descriptor)
             raise StoreError(
-                f"{store} is being written by {_describe(said)}; wait until it is done, or stop it, then try again"
+                f"{folder} is being written by {_describe(said)}; wait until it is done, or stop it, then try again"
             ) from None
         except OSError:
             os.close(descriptor)

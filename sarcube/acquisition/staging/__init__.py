@@ -1,0 +1,1 @@
+"""Scenes copied once and whole: from then on nothing needs a network."""
