@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from sarcube.errors import InputError
 from sarcube.models.classifier import WindowClassifier
-from sarcube.models.spec import BANDS, ModelSpec
+from sarcube.models.fresh import check_options, keras_initialised, named_bands, seeded
+from sarcube.models.spec import ModelSpec
 
 BATCH_NORM_EPSILON = 1e-3  # Keras' default, with which the papers trained
 
@@ -32,9 +33,7 @@ class CNN(WindowClassifier):
             raise InputError(
                 f"the cnn pools three times: its window size must be a multiple of 8, not {spec.window_size}"
             )
-        unknown = set(spec.options) - {"filters", "dropout"}
-        if unknown:
-            raise InputError(f"the cnn has no option {', '.join(sorted(unknown))}; it has filters and dropout")
+        check_options(spec, "filters", "dropout")
         self.block1 = _Block(len(spec.bands), filters)
         self.block2 = _Block(filters, filters)
         self.block3 = _Block(filters, filters)
@@ -75,16 +74,8 @@ def _resize_to_quarter(x: Tensor) -> Tensor:
 
 
 def cnn_from_spec(spec: ModelSpec, *, seed: int = 0) -> CNN:
-    """Make the network of a spec, its fresh weights drawn as Keras does (Glorot uniform, biases 0) from a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = CNN(spec)
-        for layer in model.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.xavier_uniform_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    """Make the network of a spec, its fresh weights drawn as Keras does from a seed."""
+    return seeded(CNN, spec, seed=seed, initialise=keras_initialised)
 
 
 def cnn(
@@ -127,11 +118,7 @@ def cnn(
     ----------
     Nava et al. 2021, IEEE GRSL, doi:10.1109/LGRS.2021.3127073; Nava et al. 2026, GMD 19, 167.
     """
-    if bands is None:
-        if in_channels not in BANDS:
-            raise InputError(f"name the bands of {in_channels} channels with bands=; only 2 and 4 have a usual meaning")
-        bands = BANDS[in_channels]
-    if len(bands) != in_channels:
-        raise InputError(f"in_channels={in_channels}, but bands= names {len(bands)}: {tuple(bands)}")
     options = {"filters": filters, "dropout": dropout}
-    return cnn_from_spec(ModelSpec("cnn", tuple(bands), window_size=window_size, options=options), seed=seed)
+    return cnn_from_spec(
+        ModelSpec("cnn", named_bands(in_channels, bands), window_size=window_size, options=options), seed=seed
+    )
