@@ -37,9 +37,15 @@ from sarcube.change.baselines.mahalanobis import mahalanobis_change
 from sarcube.change.baselines.omnibus import omnibus_change
 from sarcube.demo import MODEL, POST_DAYS, PRE_DAYS
 from sarcube.gaps import window_sums
-from sarcube.labels.inventory import rasterise_inventory
+from sarcube.labels.rasterise import rasterise_inventory
 from sarcube.metrics import average_precision, best_f1_threshold, chance_level, confusion
-from sarcube.synthetic.training_set import FRESH_SEEDS_FROM, TRAINING_SEEDS, VALIDATION_SEEDS, event_patches
+from sarcube.synthetic.training_set import (
+    FRESH_SEEDS_FROM,
+    TRAINING_SEEDS,
+    VALIDATION_SEEDS,
+    event_patches,
+    kept_patches,
+)
 
 STRIDE = 32
 SIZE_KM = 12.0
@@ -91,7 +97,7 @@ def statistics_of_events(seeds: range, work: Path, stride: int) -> tuple[np.ndar
         kept = work / f"statistics-{seed}-{stride}.npz"
         if not kept.exists():
             # Patches take 164 MB an event: those of an earlier training are read, new ones are not kept.
-            there = (work / f"patches-{seed}-{stride}.npz").exists()
+            there = kept_patches(work, seed, stride).exists()
             with tempfile.TemporaryDirectory() as folder:
                 patches = event_patches(seed, work if there else Path(folder), stride=stride)
             table = np.concatenate([window_statistics(part) for part in np.array_split(patches.images, 8)])

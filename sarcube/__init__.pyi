@@ -14,6 +14,7 @@ from .acquisition.folder import items_from_folder as items_from_folder
 from .acquisition.next_passes import next_passes as next_passes
 from .acquisition.staging.stage import stage as stage
 from .building.build import build_cube as build_cube
+from .change.bands import select_bands as select_bands
 from .change.baselines.autocorrelation import autocorrelation_change as autocorrelation_change
 from .change.baselines.coherence import coherence_loss as coherence_loss
 from .change.baselines.density import landslide_density as landslide_density
@@ -49,11 +50,18 @@ from .errors import SarcubeError as SarcubeError
 from .evaluation import evaluate as evaluate
 from .events import Event as Event
 from .events import read_event as read_event
+from .labels.cleaning import clean_inventory as clean_inventory
 from .labels.inventory import read_inventory as read_inventory
-from .labels.patches import sample_patches as sample_patches
+from .labels.patches import concatenate_patches as concatenate_patches
+from .labels.sampling import sample_chips as sample_chips
+from .labels.sampling import sample_patches as sample_patches
+from .labels.splits import leave_one_event_out as leave_one_event_out
+from .labels.splits import split_patches as split_patches
 from .mapping import map_landslides as map_landslides
 from .models.weights import load_model as load_model
 from .models.weights import save_model as save_model
+from .paper_events import paper_events as paper_events
+from .paper_events import paper_events_table as paper_events_table
 from .plotting import plot_change as plot_change
 from .plotting import plot_cross_section as plot_cross_section
 from .plotting import plot_distortion as plot_distortion
@@ -61,7 +69,8 @@ from .plotting import plot_event as plot_event
 from .plotting import plot_rgb as plot_rgb
 from .plotting import plot_time_series as plot_time_series
 from .synthetic.event import simulate as simulate
-from .training import TrainConfig as TrainConfig
-from .training import train as train
+from .training.config import TrainConfig as TrainConfig
+from .training.dataset import PatchDataset as PatchDataset
+from .training.train import train as train
 
 __version__: str

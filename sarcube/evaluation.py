@@ -11,21 +11,24 @@ from numpy.typing import NDArray
 from sarcube.errors import BandError, InputError
 from sarcube.gaps import window_sums
 from sarcube.labels.inventory import require_crs
+from sarcube.labels.order import reading_order
 from sarcube.labels.patches import Patches
 from sarcube.metrics import auroc, average_precision, chance_level, confusion
-from sarcube.models.classifier import WindowClassifier
+from sarcube.models.kinds import window_classifier
+from sarcube.models.network import Network
+from sarcube.models.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a window classifier. What cannot be defined, such as a recall without a positive, is NaN.
+    """Scores of a model, by window or by pixel. What cannot be defined, such as a recall without a positive, is NaN.
 
     Attributes
     ----------
     n, positives : int
-        Windows with a score, and how many of them are landslides.
+        Windows (pixels, of a model that judges these) with a score, and how many of them are landslides.
     unscored : int
-        Windows without a score (more than one pixel not valid); they enter no other number.
+        Those without a score, which are not valid; they enter no other number.
     threshold : float
         From which a window is predicted a landslide.
     accuracy, precision, recall, f1 : float
@@ -92,14 +95,15 @@ class DetectionEvaluation:
         )
 
 
-def evaluate(model: WindowClassifier, patches: Patches, *, threshold: float | None = None) -> Evaluation:
-    """Score patches and compare with their labels.
+def evaluate(model: Network, patches: Patches, *, threshold: float | None = None) -> Evaluation:
+    """Score patches and compare with their labels, or their pixels with their masks.
 
     Parameters
     ----------
-    model : WindowClassifier
+    model : WindowClassifier or Segmenter
+        One that judges windows is held against `patches.labels`, one that judges pixels against their masks.
     patches : Patches
-        Their share of landslides is what precision, F1 and AUPRC refer to.
+        Their share of landslides is what precision, F1 and AUPRC refer to. Read share by share where not in memory.
     threshold : float, optional
         By default the model's own.
 
@@ -117,7 +121,14 @@ def evaluate(model: WindowClassifier, patches: Patches, *, threshold: float | No
     if patches.bands != model.spec.bands:
         raise BandError(f"the patches hold the bands {patches.bands}, but the model expects {model.spec.bands}")
     threshold = model.spec.threshold if threshold is None else threshold
-    return _evaluate(patches.labels, model.probabilities(patches.images), threshold)
+    judge = model if isinstance(model, Segmenter) else window_classifier(model)
+    shares = reading_order(patches.tiles, np.arange(len(patches)))
+    scores = [judge.probabilities(patches.read(share)).ravel() for share in shares]
+    by_pixel = isinstance(judge, Segmenter)
+    truth = [patches.read_masks(share).ravel() > 0 if by_pixel else patches.labels[share] for share in shares]
+    if not scores:
+        raise InputError("there is nothing to evaluate on: the patches are empty")
+    return _evaluate(np.concatenate(truth), np.concatenate(scores), threshold)
 
 
 def evaluate_scores(
@@ -134,7 +145,7 @@ def evaluate_scores(
     scores : (window_y, window_x) DataArray
         What `sarcube.score_windows` returned, lazy or computed; a rival's scores on the same windows do as well.
     label : (y, x) uint8 array
-        Landslide pixels of the stack's grid, from `sarcube.labels.inventory.rasterise_inventory`.
+        Landslide pixels of the stack's grid, from `sarcube.labels.rasterise.rasterise_inventory`.
     threshold : float, optional
         By default that of the model that gave the scores.
     min_landslide_fraction : float

@@ -23,11 +23,11 @@ from sarcube.detection.scores import score_windows
 from sarcube.errors import StoreError
 from sarcube.evaluation import DetectionEvaluation, Evaluation, evaluate_detections, evaluate_scores
 from sarcube.events import Event
-from sarcube.labels.inventory import grid_of, rasterise_inventory
+from sarcube.labels.rasterise import grid_of, rasterise_inventory
 from sarcube.plotting import plot_event
 
 if TYPE_CHECKING:
-    from sarcube.models.classifier import WindowClassifier
+    from sarcube.models.network import Network
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def map_landslides(
     event: Event,
     folder: str | Path,
     *,
-    model: "WindowClassifier",
+    model: "Network",
     tracks: Sequence[str] | None = None,
     pre_days: float = 60,
     post_days: float = 12,

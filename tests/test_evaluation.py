@@ -8,8 +8,8 @@ from simple_stack import MeanModel, make_inventory, make_stack
 import sarcube as sc
 from sarcube.errors import BandError, InputError
 from sarcube.evaluation import evaluate_detections, evaluate_scores
-from sarcube.labels.inventory import rasterise_inventory
-from sarcube.labels.patches import sample_patches
+from sarcube.labels.rasterise import rasterise_inventory
+from sarcube.labels.sampling import sample_patches
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Cubes and composites that others published, opened as ours."""
 
+from dataclasses import replace
+
 import dask
 import dask.array as da
 import numpy as np
@@ -371,6 +373,11 @@ def test_a_composite_in_degrees_is_scored_and_boxed(tmp_path):
     pytest.importorskip("torch")
     stack = open_sar_lra(write_composite(tmp_path / "a.tif", composite((150, 200))))
     model = sc.load_model("cnn-vv-vh")
+    with pytest.raises(
+        InputError, match='trained on "gamma0 RTC, dB", and this stack holds "sigma0 on the ellipsoid, dB"'
+    ):
+        sc.score_windows(stack, model)
+    model.spec = replace(model.spec, radiometry=stack.attrs["radiometry"])
     scores = sc.score_windows(stack, model, stride=32)
     assert np.isfinite(scores).all()
     boxes = sc.detect(stack, model, stride=32, score_threshold=0.0)

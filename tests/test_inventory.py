@@ -1,14 +1,14 @@
+from pathlib import Path
+
 import geopandas as gpd
-import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from simple_stack import make_inventory, make_stack, pixel_box
+from simple_stack import make_inventory, pixel_box
 
 from sarcube.errors import InputError, ReadError
-from sarcube.labels.inventory import clean_inventory, landslide_fraction, rasterise_inventory, read_inventory
+from sarcube.labels.inventory import read_inventory, repair_inventory, require_polygons
 
+REAL = Path(__file__).parents[2] / "shared" / "data" / "inventories"
 BOW_TIE = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])  # crosses itself
 
 
@@ -26,11 +26,11 @@ def test_invalid_polygons_are_repaired_and_other_geometries_dropped(caplog):
     mixed = shapely.GeometryCollection([pixel_box(0, 0, 2, 2), shapely.LineString([(0, 0), (1, 1)])])
     shapes = [BOW_TIE, shapely.Point(0, 0), mixed, None, shapely.Polygon(), pixel_box(5, 5, 6, 6)]
     frame = gpd.GeoDataFrame({"name": list("abcdef")}, geometry=shapes, crs="EPSG:32647")
-    cleaned = clean_inventory(frame)
-    assert cleaned["name"].tolist() == ["a", "c", "f"]
-    assert cleaned.geometry.is_valid.all()
-    assert set(cleaned.geom_type) <= {"Polygon", "MultiPolygon"}
-    assert cleaned.geometry.area.tolist() == pytest.approx([50, 400, 100])  # the bow tie keeps both its triangles
+    repaired = repair_inventory(frame)
+    assert repaired["name"].tolist() == ["a", "c", "f"]
+    assert repaired.geometry.is_valid.all()
+    assert set(repaired.geom_type) <= {"Polygon", "MultiPolygon"}
+    assert repaired.geometry.area.tolist() == pytest.approx([50, 400, 100])  # the bow tie keeps both its triangles
     assert "1 invalid" in caplog.text
     assert "3 geometries" in caplog.text
 
@@ -42,8 +42,6 @@ def test_an_inventory_without_a_crs_is_refused_with_the_remedy(tmp_path):
         frame.to_file(path)
     with pytest.raises(InputError, match="set_crs"):
         read_inventory(path)
-    with pytest.raises(InputError, match="set_crs"):
-        rasterise_inventory(frame, make_stack(8, 8))
 
 
 def test_files_that_are_no_inventories_are_refused(tmp_path):
@@ -63,43 +61,34 @@ def test_files_that_are_no_inventories_are_refused(tmp_path):
         read_inventory(table)
 
 
-def test_a_pixel_is_landslide_if_its_centre_is():
-    inventory = make_inventory((2, 3, 4, 6), (6.4, 0, 7.6, 1))
-    label = rasterise_inventory(inventory, make_stack(10, 12))
-    expected = np.zeros((10, 12), np.uint8)
-    expected[2:4, 3:6] = 1
-    expected[6:8, 0] = 1
-    np.testing.assert_array_equal(label, expected)
-    missed = rasterise_inventory(make_inventory((6.6, 0, 7.4, 1)), make_stack(10, 12))
-    assert not missed.any()
+def test_only_polygons_with_a_place_are_an_inventory():
+    require_polygons(gpd.GeoDataFrame(geometry=[pixel_box(0, 0, 1, 1), None, shapely.Polygon()], crs="EPSG:32647"))
+    with pytest.raises(InputError, match=r"also holds LINESTRING, POINT: read it with sc\.read_inventory"):
+        require_polygons(
+            gpd.GeoDataFrame(geometry=[shapely.Point(0, 0), shapely.LineString([(0, 0), (1, 1)])], crs="EPSG:32647")
+        )
+    with pytest.raises(InputError, match="set_crs"):
+        require_polygons(gpd.GeoDataFrame(geometry=[pixel_box(0, 0, 1, 1)]))
 
 
-def test_the_inventory_is_brought_to_the_grid_of_the_stack():
-    inventory = make_inventory((20, 30, 60, 70))
-    stack = make_stack(100, 120)
-    there = rasterise_inventory(inventory, stack)
-    np.testing.assert_array_equal(rasterise_inventory(inventory.to_crs("EPSG:4326"), stack.odc.geobox), there)
-    assert there.sum() == 1600
-
-
-def test_an_empty_inventory_burns_nothing():
-    label = rasterise_inventory(make_inventory(), make_stack(9, 9))
-    assert label.shape == (9, 9)
-    assert not label.any()
-
-
-def test_data_without_a_grid_are_refused():
-    with pytest.raises(InputError, match="write_crs"):
-        rasterise_inventory(make_inventory((0, 0, 1, 1)), make_stack(9, 9).drop_vars("spatial_ref").drop_encoding())
-
-
-@given(st.integers(16, 60), st.integers(16, 60), st.integers(1, 16), st.integers(0, 1000))
-@settings(max_examples=50)
-def test_fractions_are_those_of_counting(height, width, stride, seed):
-    from sarcube.windows import window_origins
-
-    label = (np.random.default_rng(seed).random((height, width)) < 0.2).astype(np.uint8)
-    fractions = landslide_fraction(label, size=16, stride=stride)
-    for i, y in enumerate(window_origins(height, 16, stride)):
-        for j, x in enumerate(window_origins(width, 16, stride)):
-            assert fractions[i, j] == label[y : y + 16, x : x + 16].sum() / 256
+@pytest.mark.realdata
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real data is not at {REAL}")
+@pytest.mark.parametrize(
+    ("name", "utm", "parts", "area", "repaired"),
+    [
+        ("cipongkor_landslides_2024", 32748, 79, 541_527.9, True),
+        ("papau_new_guinea_landslide_2024", 32754, 1, 85_368.6, False),
+    ],
+)
+def test_real_inventories_are_repaired_without_a_loss(name, utm, parts, area, repaired, caplog):
+    path = REAL / f"{name}.geojson"
+    inventory = read_inventory(path)
+    drawn = gpd.read_file(path)
+    assert drawn.is_valid.all() != repaired
+    assert ("1 invalid polygons were repaired" in caplog.text) == repaired
+    assert "dropped" not in caplog.text
+    assert inventory.is_valid.all()
+    assert (len(inventory), len(inventory.explode())) == (1, parts)
+    assert inventory.to_crs(utm).area.sum() == pytest.approx(area, abs=0.1)  # rings touch and do not overlap
+    assert drawn.to_crs(utm).area.sum() == pytest.approx(area, abs=0.1)
+    assert inventory.drop(columns="geometry").equals(drawn.drop(columns="geometry"))

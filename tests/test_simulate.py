@@ -6,6 +6,7 @@ from statistics import median
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 
@@ -145,10 +146,12 @@ def test_patches_of_an_event_are_kept_and_read_again(tmp_path, monkeypatch):
     monkeypatch.setattr(training_set, "SIZE_KM", 3.0)
     first = training_set.event_patches(9, tmp_path, stride=64)
     assert 0 < first.labels.sum() < len(first)
-    assert [p.name for p in tmp_path.iterdir()] == ["patches-9-64.npz"]
+    assert [p.name for p in tmp_path.iterdir()] == ["event-9-stride-64.npz"]
     again = training_set.event_patches(9, tmp_path, stride=64)
     np.testing.assert_array_equal(first.images, again.images)
     assert first.bands == again.bands
+    assert first.radiometry == again.radiometry == "gamma0 RTC, dB"
+    pd.testing.assert_frame_equal(first.table, again.table)
     seeds = {*training_set.TRAINING_SEEDS} | {*training_set.VALIDATION_SEEDS}
     assert len(seeds) == len(training_set.TRAINING_SEEDS) + len(training_set.VALIDATION_SEEDS)
     assert max(seeds) < training_set.FRESH_SEEDS_FROM

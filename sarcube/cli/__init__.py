@@ -17,6 +17,7 @@ from sarcube.cli.passes import passes
 from sarcube.cli.scenes import search
 from sarcube.cli.simulation import demo, simulate
 from sarcube.cli.staging import stage
+from sarcube.cli.training import train
 from sarcube.errors import SarcubeError
 
 app = typer.Typer(
@@ -43,7 +44,7 @@ def _settings(
 
 
 _scenes = (demo, simulate, search, passes, stage, build, doctor)
-_cubes = (info, verify, quality, composite, density, detect)
+_cubes = (info, verify, quality, composite, density, train, detect)
 for _command in (*_scenes, *_cubes):
     app.command()(_command)
 

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from sarcube.acquisition.scenes import Scene, pass_time
+from sarcube.radiometry import GAMMA0
 
 Pass = tuple[Scene, ...]
 
@@ -18,7 +19,7 @@ def band_attributes(band: str) -> dict[str, str]:
     return {
         "units": "1",
         "long_name": f"gamma0 backscatter, {band.upper()}, linear power, terrain-flattened",
-        "radiometry": "gamma0 RTC",
+        "radiometry": GAMMA0,
         "polarization": band.upper(),
         "grid_mapping": "spatial_ref",
     }

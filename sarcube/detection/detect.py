@@ -15,7 +15,7 @@ from sarcube.detection.scores import score_windows
 from sarcube.errors import InputError
 
 if TYPE_CHECKING:
-    from sarcube.models.classifier import WindowClassifier
+    from sarcube.models.network import Network
 
 CLEAR = 0
 """OPERA's code of a pixel in neither shadow nor layover; 1 shadow, 2 layover, 3 both, 255 no data."""
@@ -26,7 +26,7 @@ Mask: TypeAlias = xr.DataArray | NDArray[np.uint8]
 
 def detect(
     stack: xr.DataArray,
-    model: "WindowClassifier",
+    model: "Network",
     *,
     stride: int = 32,
     score_threshold: float | None = None,

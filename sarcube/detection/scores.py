@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 
 from sarcube.errors import BandError, InputError
 from sarcube.gaps import MAX_GAPS, count_gaps, fill_gaps
-from sarcube.labels.inventory import grid_of
+from sarcube.labels.rasterise import grid_of
+from sarcube.models.kinds import window_classifier
 from sarcube.models.weights import frozen_copy, model_hash
+from sarcube.radiometry import GAMMA0_DB, SIGMA0_DB
 from sarcube.windows import WindowBlock, window_blocks, window_origins
 
 if TYPE_CHECKING:
     from sarcube.models.classifier import WindowClassifier
+    from sarcube.models.network import Network
 
 BLOCK_PIXELS = 1024
 """A task scores windows whose first pixels lie within so many pixels: 17 MB of a four-band stack at a time."""
 GROUP = 64
 """Windows that are cut out at once within a task."""
+_MAKERS = {GAMMA0_DB: "sc.composite(sc.to_gamma0(cube), ...)", SIGMA0_DB: "sc.composite(sc.to_sigma0(cube), ...)"}
 
 
 def score_image(
@@ -54,7 +58,7 @@ def score_image(
     return scores
 
 
-def score_windows(stack: xr.DataArray, model: "WindowClassifier", *, stride: int = 32) -> xr.DataArray:
+def score_windows(stack: xr.DataArray, model: "Network", *, stride: int = 32) -> xr.DataArray:
     """Probability of a landslide in every window of a stack.
 
     Every pixel of the stack lies in a window: where the regular grid does not end at the border, a last row and
@@ -66,7 +70,8 @@ def score_windows(stack: xr.DataArray, model: "WindowClassifier", *, stride: int
     stack : (band, y, x) DataArray
         float32 dB on a georeferenced grid, NaN where not valid, bands as the model expects. NumPy or Dask.
     model : WindowClassifier
-        A copy is taken: training it further does not change what is computed later.
+        A copy is taken: training it further does not change what is computed later. A model that judges pixels is
+        refused.
     stride : int
         Pixels from one window to the next, 1 to the window's size.
 
@@ -82,11 +87,15 @@ def score_windows(stack: xr.DataArray, model: "WindowClassifier", *, stride: int
     BandError
         If the stack's bands are not those of the model.
     InputError
-        If the stack is smaller than a window, not (band, y, x) or without a grid, or the stride cannot be used.
+        If the stack is smaller than a window, not (band, y, x) or without a grid, or the stride cannot be used; if
+        `attrs["radiometry"]` of the stack is another than that of the model. A stack that does not say it passes. If
+        the model judges pixels, not windows.
     """
+    model = window_classifier(model)
     if stack.dims != ("band", "y", "x"):
         raise InputError(f"a stack has the dimensions (band, y, x), not {stack.dims}")
     _check_bands(stack, model)
+    _check_radiometry(stack, model)
     grid, size = grid_of(stack), model.spec.window_size
     rows = window_origins(stack.sizes["y"], size, stride)
     columns = window_origins(stack.sizes["x"], size, stride)
@@ -173,4 +182,14 @@ def _check_bands(stack: xr.DataArray, model: "WindowClassifier") -> None:
     raise BandError(
         f"the model expects the bands {', '.join(expected)} in this order; "
         f"the stack holds {', '.join(found) or 'no named bands'}{remedy}"
+    )
+
+
+def _check_radiometry(stack: xr.DataArray, model: "WindowClassifier") -> None:
+    expected, found = model.spec.radiometry, stack.attrs.get("radiometry")
+    if found is None or found == expected:
+        return
+    maker = f": {_MAKERS[expected]}" if expected in _MAKERS else ""
+    raise InputError(
+        f'the model was trained on "{expected}", and this stack holds "{found}"; make a stack of what it expects{maker}'
     )

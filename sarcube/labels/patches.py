@@ -1,157 +1,269 @@
-"""Patches: labelled windows of a stack, cut where an inventory says what is landslide."""
+"""Patches: labelled windows of stacks; a table of them, and where their pixels are."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import geopandas as gpd
 import numpy as np
-import xarray as xr
-from numpy.typing import NDArray
+import pandas as pd
+import shapely
+from numpy.typing import ArrayLike, NDArray
 
 from sarcube.errors import BandError, InputError
-from sarcube.gaps import MAX_GAPS, count_gaps, fill_gaps, window_sums
-from sarcube.labels.inventory import rasterise_inventory
-from sarcube.windows import regular_origins
+from sarcube.gaps import fill_gaps
+from sarcube.labels.order import AT_ONCE, reading_order
+from sarcube.labels.pixels import CutWindows, Pixels, StackWindows, join_pixels, tile_numbers
 
-log = logging.getLogger(__name__)
+Indices = NDArray[np.int64]
+
+COLUMNS = ("event", "track", "stack", "y0", "x0", "left", "bottom", "right", "top", "crs", "fraction", "landslide")
 
 
 @dataclass(frozen=True, eq=False)
 class Patches:
-    """Labelled windows, in memory.
+    """Labelled windows of one or more stacks.
 
     Attributes
     ----------
-    images : (n, band, size, size) float32 array
-        dB, finite everywhere.
-    labels : (n,) bool array
-        Landslide or background.
-    fraction : (n,) float64 array
-        Share of landslide pixels, 0 to 1.
-    y0, x0 : (n,) int64 arrays
-        First pixel row and column in the stack that the patch was cut from.
+    table : pandas.DataFrame
+        One row per patch: event and track (text, as the stack's attributes have them); stack (which of them it is cut
+        from), y0 and x0 (its first pixel row and column there); left, bottom, right, top (its box on the map, in the
+        units of crs); crs (text); fraction (share of landslide pixels, 0 to 1); landslide (the label, bool).
+    pixels : CutWindows or StackWindows
+        Where the images come from: memory, or stacks, NumPy or Dask, that are read when they are needed.
     bands : tuple of str
         What the band axis holds, in order.
+    size : int
+        Pixels along a side.
+    masks : CutWindows or StackWindows, optional
+        Likewise for landslide pixels, for models that judge pixels.
+    radiometry : str
+        Radiometry and unit of the images, as the stack's attributes say it; empty where nobody said.
+    filled : bool
+        A single pixel that is not valid is filled when a patch is read (`sarcube.gaps`); otherwise NaN stay.
     """
 
-    images: NDArray[np.float32]
-    labels: NDArray[np.bool_]
-    fraction: NDArray[np.float64]
-    y0: NDArray[np.int64]
-    x0: NDArray[np.int64]
+    table: pd.DataFrame
+    pixels: Pixels
     bands: tuple[str, ...]
+    size: int
+    masks: Pixels | None = None
+    radiometry: str = ""
+    filled: bool = True
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.table)
 
     def __str__(self) -> str:
-        return f"{len(self)} patches of {self.size} x {self.size} pixels, {int(self.labels.sum())} of them landslides"
-
-    @property
-    def size(self) -> int:
-        """Pixels along a side."""
-        return int(self.images.shape[-1])
-
-    def subset(self, selection: NDArray[np.bool_] | NDArray[np.integer]) -> "Patches":
-        """Return the patches that a mask or indices along the first axis select."""
-        return Patches(
-            self.images[selection],
-            self.labels[selection],
-            self.fraction[selection],
-            self.y0[selection],
-            self.x0[selection],
-            bands=self.bands,
+        where = ", ".join(dict.fromkeys(f"{e} {t}".strip() for e, t in zip(self.events, self.tracks, strict=True)))
+        return (
+            f"{len(self)} patches of {self.size} x {self.size} pixels, {int(self.labels.sum())} of them landslides"
+            + (f" ({where})" if where else "")
         )
 
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """Landslide or background: (n,) bool."""
+        return self.table["landslide"].to_numpy(bool)
 
-def sample_patches(
-    stack: xr.DataArray,
-    inventory: gpd.GeoDataFrame,
+    @property
+    def fraction(self) -> NDArray[np.float64]:
+        """Share of landslide pixels: (n,) float64, 0 to 1."""
+        return self.table["fraction"].to_numpy(np.float64)
+
+    @property
+    def events(self) -> NDArray[np.object_]:
+        """Name of the event: (n,) text."""
+        return self.table["event"].to_numpy(object)
+
+    @property
+    def tracks(self) -> NDArray[np.object_]:
+        """Name of the track: (n,) text."""
+        return self.table["track"].to_numpy(object)
+
+    @property
+    def tiles(self) -> Indices:
+        """Number of the tile that each patch begins in: (n,) int64; patches of one are read together."""
+        stack, y0, x0 = (self.table[name].to_numpy(np.int64) for name in ("stack", "y0", "x0"))
+        return tile_numbers(stack, y0, x0)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether images and masks are in memory."""
+        return isinstance(self.pixels, CutWindows) and not isinstance(self.masks, StackWindows)
+
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """All images (n, band, size, size), float32: read now where they are not in memory."""
+        return self.read(np.arange(len(self)))
+
+    def read(self, indices: ArrayLike) -> NDArray[np.float32]:
+        """Read some images: (k, band, size, size) float32, in the order of the indices."""
+        images = np.asarray(self.pixels.read(np.asarray(indices, np.int64)), np.float32)
+        return fill_gaps(images) if self.filled else images
+
+    def read_masks(self, indices: ArrayLike) -> NDArray[np.uint8]:
+        """Read the landslide pixels of some patches: (k, size, size) uint8, 1 landslide.
+
+        Raises
+        ------
+        InputError
+            If the patches have no masks.
+        """
+        if self.masks is None:
+            raise InputError(
+                "these patches have labels, but no masks of landslide pixels; sarcube.sample_chips makes some that do"
+            )
+        return np.asarray(self.masks.read(np.asarray(indices, np.int64))[:, 0], np.uint8)
+
+    def load(self) -> "Patches":
+        """Read everything into memory, tile by tile: the same patches, quick to read again."""
+        if self.is_loaded:
+            return self
+        images = np.empty((len(self), len(self.bands), self.size, self.size), np.float32)
+        masks = None if self.masks is None else np.empty((len(self), 1, self.size, self.size), np.uint8)
+        for share in reading_order(self.tiles, np.arange(len(self)), at_once=AT_ONCE):
+            images[share] = self.read(share)
+            if masks is not None:
+                masks[share, 0] = self.read_masks(share)
+        return replace(self, pixels=CutWindows(images), masks=None if masks is None else CutWindows(masks))
+
+    def subset(self, selection: NDArray[np.bool_] | NDArray[np.integer]) -> "Patches":
+        """Return the patches that a mask or indices select."""
+        chosen = np.arange(len(self))[selection]
+        return replace(
+            self,
+            table=self.table.iloc[chosen].reset_index(drop=True),
+            pixels=self.pixels.take(chosen),
+            masks=None if self.masks is None else self.masks.take(chosen),
+        )
+
+    def select_bands(self, bands: Sequence[str]) -> "Patches":
+        """Return the same patches with some of their bands: those of VV out of VV and VH, say.
+
+        Which patches there are was decided by all bands of the stack, so that both can be compared patch by patch.
+
+        Raises
+        ------
+        BandError
+            If they do not hold one of the bands.
+        """
+        missing = [band for band in bands if band not in self.bands]
+        if missing:
+            raise BandError(f"the patches hold the bands {', '.join(self.bands)}, not {', '.join(missing)}")
+        numbers = [self.bands.index(band) for band in bands]
+        return replace(self, pixels=self.pixels.with_bands(numbers), bands=tuple(bands))
+
+    def to_frame(self) -> gpd.GeoDataFrame:
+        """Return the boxes on the map, with the columns of the table: in their CRS, or EPSG:4326 if there are several.
+
+        Raises
+        ------
+        InputError
+            If the patches were made of arrays and know no place.
+        """
+        systems = list(dict.fromkeys(self.table["crs"]))
+        if "" in systems:
+            raise InputError("these patches were made of arrays: nobody knows where they lie")
+        target = systems[0] if len(systems) == 1 else "EPSG:4326"
+        boxes = gpd.GeoSeries(index=self.table.index, dtype="geometry", crs=target)
+        for system in systems:
+            rows = self.table[self.table["crs"] == system]
+            shapes = shapely.box(rows["left"], rows["bottom"], rows["right"], rows["top"])
+            boxes.loc[rows.index] = gpd.GeoSeries(shapes, index=rows.index, crs=system).to_crs(target)
+        return gpd.GeoDataFrame(self.table, geometry=boxes, crs=target)
+
+
+def patches_from_arrays(
+    images: NDArray[np.float32],
+    labels: NDArray[np.bool_],
     *,
-    size: int = 64,
-    min_landslide_fraction: float = 0.05,
-    stride: int | None = None,
+    bands: Sequence[str],
+    fraction: NDArray[np.float64] | None = None,
+    masks: NDArray[np.uint8] | None = None,
+    radiometry: str = "",
+    event: str = "",
+    track: str = "",
 ) -> Patches:
-    """Cut a stack into labelled windows on a regular grid, as Nava et al. 2026 (GMD 19, 167, section 3) do.
-
-    Patches with more than one pixel that is not valid are discarded; a single one is filled by the rule of the
-    detector (`sarcube.gaps`). Pixels beyond the last whole patch are in none.
+    """Make patches of arrays in memory, cut by whatever means.
 
     Parameters
     ----------
-    stack : (band, y, x) DataArray
-        float32 dB on a georeferenced grid; computed here if it is lazy.
-    inventory : GeoDataFrame
-        All landslides of the stack's area, in any CRS: what is outside its polygons counts as background.
-    size : int
-        Pixels along a side of a patch.
-    min_landslide_fraction : float
-        A patch is a landslide if **more** than this share of its pixels is (by pixel centre).
-    stride : int, optional
-        Pixels from one patch to the next; by default `size`, so that no two patches share a pixel. A smaller stride
-        gives more, overlapping patches: only for training, never across a split.
-
-    Returns
-    -------
-    Patches
-        In row-major order of their origins.
+    images : (n, band, size, size) float32 array
+    labels : (n,) bool array
+    bands : sequence of str
+        What the band axis holds, in order.
+    fraction : (n,) float64 array, optional
+        Share of landslide pixels; NaN where it is not given.
+    masks : (n, size, size) uint8 array, optional
+        1 where landslide. With masks, NaN in the images stay.
+    radiometry : str
+        Such as "gamma0 RTC, dB".
+    event, track : str
+        Names for all of them.
 
     Raises
     ------
     InputError
-        If the stack is smaller than a patch, not a (band, y, x) stack, or without a grid; if the inventory has no CRS.
+        If the shapes do not fit.
     """
-    if not 0 <= min_landslide_fraction < 1:
-        raise InputError(f"min_landslide_fraction must be in [0, 1), not {min_landslide_fraction}")
-    if stack.dims != ("band", "y", "x"):
-        raise InputError(f"a stack has the dimensions (band, y, x), not {stack.dims}")
-    label = rasterise_inventory(inventory, stack)
-    if len(inventory) and not label.any():
-        log.warning("none of the %d landslides of the inventory lies on the stack", len(inventory))
-    stride = size if stride is None else stride
-    rows = np.array(regular_origins(stack.sizes["y"], size, stride), np.int64)
-    columns = np.array(regular_origins(stack.sizes["x"], size, stride), np.int64)
-
-    image = np.asarray(stack.to_numpy(), np.float32)
-    usable = count_gaps(image, rows, columns, size) <= MAX_GAPS
-    fraction = window_sums(label, rows, columns, size) / size**2
-    y, x = np.nonzero(usable)
-    windows = np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(1, 2))
-    images = np.ascontiguousarray(windows[:, rows[y], columns[x]].swapaxes(0, 1))
+    images, labels = np.asarray(images, np.float32), np.asarray(labels, bool)
+    n = len(labels)
+    if images.ndim != 4 or images.shape[:2] != (n, len(bands)) or images.shape[2] != images.shape[3]:
+        raise InputError(f"images must have the shape ({n}, {len(bands)}, size, size), not {images.shape}")
+    if masks is not None and masks.shape != (n, *images.shape[2:]):
+        raise InputError(f"masks must have the shape {(n, *images.shape[2:])}, not {masks.shape}")
+    zeros, nowhere = np.zeros(n, np.int64), np.full(n, np.nan)
+    columns: dict[str, ArrayLike] = {
+        "event": [event] * n,
+        "track": [track] * n,
+        **dict.fromkeys(("stack", "y0", "x0"), zeros),
+        **dict.fromkeys(("left", "bottom", "right", "top"), nowhere),
+        "crs": [""] * n,
+        "fraction": nowhere if fraction is None else np.asarray(fraction, np.float64),
+        "landslide": labels,
+    }
     return Patches(
-        fill_gaps(images),
-        fraction[usable] > min_landslide_fraction,
-        fraction[usable],
-        rows[y],
-        columns[x],
-        tuple(str(name) for name in stack["band"].to_numpy()),
+        pd.DataFrame(columns, columns=list(COLUMNS)),
+        CutWindows(images),
+        tuple(bands),
+        int(images.shape[-1]),
+        masks=None if masks is None else CutWindows(np.asarray(masks, np.uint8)[:, np.newaxis]),
+        radiometry=radiometry,
+        filled=masks is None,
     )
 
 
-def concatenate_patches(patches: Sequence[Patches]) -> Patches:
-    """Join the patches of several stacks; origins stay those within each stack.
+def concatenate_patches(parts: Sequence[Patches]) -> Patches:
+    """Join the patches of several stacks or events. Nothing is read.
 
     Raises
     ------
     InputError
-        If there is none, or their sizes differ.
+        If there is none, their sizes or radiometry differ, or some are in memory or have masks and others do not.
     BandError
         If their bands differ.
     """
-    if not patches:
+    if not parts:
         raise InputError("there are no patches to join")
-    first = patches[0]
-    for other in patches[1:]:
+    first = parts[0]
+    for other in parts[1:]:
         if other.bands != first.bands:
             raise BandError(f"patches of different bands cannot be joined: {first.bands} and {other.bands}")
         if other.size != first.size:
             raise InputError(f"patches of different sizes cannot be joined: {first.size} and {other.size} pixels")
-    return Patches(
-        np.concatenate([p.images for p in patches]),
-        np.concatenate([p.labels for p in patches]),
-        np.concatenate([p.fraction for p in patches]),
-        np.concatenate([p.y0 for p in patches]),
-        np.concatenate([p.x0 for p in patches]),
-        bands=first.bands,
-    )
+        if other.radiometry != first.radiometry:
+            raise InputError(
+                f'patches of different radiometry cannot be joined: "{first.radiometry}" and "{other.radiometry}"'
+            )
+        if (other.masks is None, other.filled) != (first.masks is None, first.filled):
+            raise InputError("patches with masks and patches without cannot be joined: train on one kind")
+    pixels = join_pixels([part.pixels for part in parts])
+    masks = None if first.masks is None else join_pixels([p.masks for p in parts if p.masks is not None])
+    if pixels is None or (first.masks is not None and masks is None):
+        raise InputError("some of the patches are in memory and others are not; call .load() on the others")
+    offsets = np.cumsum([0, *(int(part.table["stack"].max()) + 1 if len(part) else 0 for part in parts)])
+    tables = [
+        part.table.assign(stack=part.table["stack"] + offset) for part, offset in zip(parts, offsets, strict=False)
+    ]
+    return replace(first, table=pd.concat(tables, ignore_index=True), pixels=pixels, masks=masks)

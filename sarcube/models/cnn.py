@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sarcube.errors import InputError
+from sarcube.models.blocks import Block, resize_to_half, resize_to_quarter
 from sarcube.models.classifier import WindowClassifier
+from sarcube.models.classifier_options import filters_and_dropout
 from sarcube.models.fresh import check_options, keras_initialised, named_bands, seeded
 from sarcube.models.spec import ModelSpec
-
-BATCH_NORM_EPSILON = 1e-3  # Keras' default, with which the papers trained
 
 
 class CNN(WindowClassifier):
@@ -19,24 +19,24 @@ class CNN(WindowClassifier):
 
     For 64 x 64 windows: map 1 (F, 64, 64), pooled; map 2 (F, 32, 32), pooled; map 3 (F, 16, 16). Maps 1 and 2 are
     resized to 16 x 16 and joined with map 3 (3F, 16, 16); pooling (3F, 8, 8); flatten; dropout; dense 8F; ReLU;
-    one logit.
+    one logit. With the option `joined` = 1 map 3 takes the place of maps 1 and 2.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        filters, dropout = spec.options.get("filters", 32), spec.options.get("dropout", 0.5)
-        if not isinstance(filters, int) or not 1 <= filters <= 1024:
-            raise InputError(f"filters must be a whole number from 1 to 1024, not {filters!r}")
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout must be a share in [0, 1), not {dropout!r}")
+        filters, dropout = filters_and_dropout(spec)
         if spec.window_size % 8:
             raise InputError(
                 f"the cnn pools three times: its window size must be a multiple of 8, not {spec.window_size}"
             )
-        check_options(spec, "filters", "dropout")
-        self.block1 = _Block(len(spec.bands), filters)
-        self.block2 = _Block(filters, filters)
-        self.block3 = _Block(filters, filters)
+        joined = spec.options.get("joined", 3)
+        if joined not in (1, 3):
+            raise InputError(f"joined must be 3, the papers' maps 1, 2 and 3, or 1, map 3 three times; not {joined!r}")
+        check_options(spec, "filters", "dropout", "joined")
+        self.third_alone = joined == 1
+        self.block1 = Block(len(spec.bands), filters)
+        self.block2 = Block(filters, filters)
+        self.block3 = Block(filters, filters)
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear((spec.window_size // 8) ** 2 * 3 * filters, 8 * filters)
         self.output = nn.Linear(8 * filters, 1)
@@ -46,31 +46,11 @@ class CNN(WindowClassifier):
         map1 = self.block1(windows.contiguous(memory_format=torch.channels_last))
         map2 = self.block2(functional.max_pool2d(map1, 2))
         map3 = self.block3(functional.max_pool2d(map2, 2))
-        joined = torch.cat([_resize_to_quarter(map1), _resize_to_half(map2), map3], dim=1)
+        others = [map3, map3] if self.third_alone else [resize_to_quarter(map1), resize_to_half(map2)]
+        joined = torch.cat([*others, map3], dim=1)
         features = self.dropout(functional.max_pool2d(joined, 2).flatten(1))
         logits: Tensor = self.output(functional.relu(self.dense(features)))
         return logits.squeeze(1)
-
-
-class _Block(nn.Module):
-    def __init__(self, in_channels: int, filters: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(in_channels, filters, 3, padding=1)
-        self.normalisation = nn.BatchNorm2d(filters, eps=BATCH_NORM_EPSILON)
-
-    def forward(self, x: Tensor) -> Tensor:
-        normalised: Tensor = self.normalisation(functional.relu(self.convolution(x)))
-        return normalised
-
-
-def _resize_to_half(x: Tensor) -> Tensor:
-    """Bilinear without antialiasing: an output pixel's centre lies between four input pixels, so it is their mean."""
-    return functional.avg_pool2d(x, 2)
-
-
-def _resize_to_quarter(x: Tensor) -> Tensor:
-    """Bilinear without antialiasing, likewise: pixels 4i + 1 and 4i + 2 of each axis are those around the centre."""
-    return functional.avg_pool2d(x[:, :, 1:, 1:], 2, stride=4)
 
 
 def cnn_from_spec(spec: ModelSpec, *, seed: int = 0) -> CNN:
@@ -83,6 +63,7 @@ def cnn(
     *,
     filters: int = 32,
     dropout: float = 0.5,
+    joined: int = 3,
     bands: Sequence[str] | None = None,
     window_size: int = 64,
     seed: int = 0,
@@ -97,6 +78,9 @@ def cnn(
         Filters of every convolution, F; the papers use 32 and 64.
     dropout : float
         Share of the features before the dense layer that is dropped in training.
+    joined : int
+        How many different maps are joined: 3, maps 1, 2 and 3 as the papers describe it; or 1, map 3 three times as the
+        code of SAR-LRA does, from which its published weights come. The sizes are the same.
     bands : sequence of str, optional
         What the channels hold. By default the papers' bands: VV alone for 2 channels, VV and VH for 4.
     window_size : int
@@ -118,7 +102,9 @@ def cnn(
     ----------
     Nava et al. 2021, IEEE GRSL, doi:10.1109/LGRS.2021.3127073; Nava et al. 2026, GMD 19, 167.
     """
-    options = {"filters": filters, "dropout": dropout}
+    options: dict[str, float] = {"filters": filters, "dropout": dropout}
+    if joined != 3:
+        options["joined"] = joined  # left out otherwise: specs written before there was a choice mean the papers' maps
     return cnn_from_spec(
         ModelSpec("cnn", named_bands(in_channels, bands), window_size=window_size, options=options), seed=seed
     )

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 
 from sarcube.errors import InputError
+from sarcube.radiometry import GAMMA0_DB
 
 BANDS = {2: ("vv_post", "vv_diff"), 4: ("vv_post", "vh_post", "vv_diff", "vh_diff")}
 """The papers' bands by their number: VV alone, VV and VH."""
@@ -24,9 +25,9 @@ class ModelSpec:
     window_size : int
         Pixels along a side of a window.
     options : mapping
-        What the architecture is built with, such as filters and dropout.
+        Numbers that the architecture is built with, such as filters and dropout.
     radiometry : str
-        Radiometry and unit of the input that it was trained on.
+        Radiometry and unit of the input that it was trained on, in the words of `sarcube.radiometry`.
     mean, std : tuple of float, optional
         Per band, in the input's unit: the model itself subtracts and divides. Without them the input is used as it is.
     threshold : float
@@ -36,7 +37,7 @@ class ModelSpec:
     simulated_only : bool
         No real landslide was seen in training.
     licence : str
-        Licence of the weights, as an SPDX identifier.
+        Licence of the weights: an SPDX identifier, or what is known where there is none.
     card : str
         What else a user should know: intended use, limits.
     """
@@ -45,7 +46,7 @@ class ModelSpec:
     bands: tuple[str, ...]
     window_size: int = 64
     options: Mapping[str, float] = field(default_factory=dict)
-    radiometry: str = "gamma0 RTC, dB"
+    radiometry: str = GAMMA0_DB
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     threshold: float = 0.5
@@ -59,6 +60,8 @@ class ModelSpec:
         object.__setattr__(self, "options", dict(self.options))
         if not self.bands or len(set(self.bands)) != len(self.bands):
             raise InputError(f"a model needs at least one band and none twice, not {self.bands}")
+        if not all(isinstance(value, int | float) and isfinite(value) for value in self.options.values()):
+            raise InputError(f"the options of a model must be finite numbers, not {self.options}")
         if not isinstance(self.window_size, int) or not 8 <= self.window_size <= 1024:
             raise InputError(f"the window size must be from 8 to 1024 pixels, not {self.window_size!r}")
         if (self.mean is None) != (self.std is None):

@@ -4,6 +4,7 @@ import copy
 import hashlib
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,19 +13,21 @@ from safetensors.torch import save
 from sarcube.atomic import replacing
 from sarcube.errors import InputError, ReadError
 from sarcube.models import build
-from sarcube.models.classifier import WindowClassifier
+from sarcube.models.network import Network
 from sarcube.models.spec import ModelSpec
+
+N = TypeVar("N", bound=Network)
 
 SPEC_KEY = "sarcube_model_spec"
 HASH_KEY = "sarcube_model_hash"
 
 
-def save_model(model: WindowClassifier, path: str | Path) -> Path:
+def save_model(model: Network, path: str | Path) -> Path:
     """Write weights and spec to a safetensors file, whole or not at all.
 
     Parameters
     ----------
-    model : WindowClassifier
+    model : Network
     path : str or Path
         Should end in ``.safetensors``.
 
@@ -49,7 +52,7 @@ def save_model(model: WindowClassifier, path: str | Path) -> Path:
     return path
 
 
-def load_model(name_or_path: str | Path) -> WindowClassifier:
+def load_model(name_or_path: str | Path) -> Network:
     """Read a model that `save_model` wrote, or one that comes with the package.
 
     Parameters
@@ -59,8 +62,8 @@ def load_model(name_or_path: str | Path) -> WindowClassifier:
 
     Returns
     -------
-    WindowClassifier
-        In evaluation mode, on the CPU.
+    Network
+        A `WindowClassifier` or a `Segmenter`, as its spec says; in evaluation mode, on the CPU.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def packaged_models() -> list[str]:
     )
 
 
-def model_hash(model: WindowClassifier) -> str:
+def model_hash(model: Network) -> str:
     """SHA-256, in hexadecimal, over everything that decides a detection and its provenance: spec and weights.
 
     It does not depend on the file, the device or the memory layout.
@@ -116,12 +119,12 @@ def model_hash(model: WindowClassifier) -> str:
     return digest.hexdigest()
 
 
-def frozen_copy(model: WindowClassifier) -> WindowClassifier:
+def frozen_copy(model: N) -> N:
     """Copy a model for inference: later training of the original does not reach it, and threads may share it."""
     return copy.deepcopy(model).eval().requires_grad_(False)
 
 
-def _tensors(model: WindowClassifier) -> dict[str, torch.Tensor]:
+def _tensors(model: Network) -> dict[str, torch.Tensor]:
     return {
         name: tensor.detach().cpu().contiguous(memory_format=torch.contiguous_format).clone()
         for name, tensor in model.state_dict().items()

@@ -19,6 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from sarcube.cube.foreign.raster import RasterFile, lazy_raster, open_raster, space_coords, valid_floats
 from sarcube.errors import BandError, InputError
+from sarcube.radiometry import SIGMA0_DB
 
 Floats = NDArray[np.float32]
 
@@ -42,7 +43,7 @@ def open_sar_lra(path: str | Path) -> xr.DataArray:
     xarray.DataArray, (band, y, x), float32, dB
         Lazy, bands as `sc.composite` names and orders them, on the file's own grid, usually EPSG:4326. NaN where a band
         is nodata or infinite, or all bands are exactly 0, as merged tiles have it beside the data. `attrs` says that it
-        is sigma0, which a detector trained on gamma0 does not expect; track and dates are not in the file.
+        is sigma0, which a detector trained on gamma0 refuses; track and dates are not in the file.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def open_sar_lra(path: str | Path) -> xr.DataArray:
         attrs={
             "long_name": "backscatter after the event, and its change",
             "units": "dB",
-            "radiometry": "sigma0 GRD, dB, not terrain-flattened",
+            "radiometry": SIGMA0_DB,
             "source": f"SAR-LRA composite {file.name}",
         },
     )

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from sarcube.cube.geometry.ground import geobox_of, mapped
 from sarcube.cube.geometry.north import convergence_nodes, interpolate_nodes, node_positions
 from sarcube.errors import BandError, InputError, TrackError
+from sarcube.radiometry import GAMMA0, SIGMA0
 from sarcube.sar.radiometry import MODELS, gamma0_per_sigma0, local_incidence_angle
 
 Floats32 = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
 Function = Callable[..., NDArray[np.floating[Any]]]
 
-# What `attrs["radiometry"]` of a band says; with ", dB" behind it that of a stack or a model.
-GAMMA0, SIGMA0 = "gamma0 RTC", "sigma0 on the ellipsoid"
 _CORRECTED = {model: f"gamma0 slope-corrected, {model} model" for model in MODELS}
 _IN_WORDS = {
     GAMMA0: ("gamma0", "terrain-flattened"),

@@ -1,0 +1,203 @@
+"""What a random split hides, and what cleaning the inventory brings: on simulated events, over many seeds.
+
+    python -m benchmarks.leakage --json leakage.json
+
+Patches of simulated events (both tracks, 60 days before and 12 after) are split at random, as the papers do, and by
+blocks of ground with a strip between. The same network is trained on either, on as many patches, and measured on the
+split's own test patches and on events that no network saw. What a split's own test says more than unseen events do is
+what it hides. Then the same network is trained on labels of the whole inventory and on labels cleaned of layover and
+shadow. Every difference is between networks of one seed; `docs/leakage.md` says what each key means. Nothing here was
+measured on a real event.
+"""
+
+import argparse
+import json
+import logging
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import sarcube as sc
+from benchmarks.geometry import environment
+from sarcube.labels.patches import Patches, concatenate_patches
+from sarcube.labels.splits import share_ground
+
+SEEDS_FROM = 5000  # of events that are neither the packaged weights' nor the accuracy benchmark's
+SIZE_KM = 12.0
+DAYS = {"pre_days": 60, "post_days": 12}
+RATIO = 4.0  # background patches per landslide patch, in every part alike: AUPRC depends on it
+_PACKAGES = ("sarcube", "numpy", "torch")
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One event's patches with labels of the whole inventory, and with labels cleaned track by track."""
+
+    whole: Patches
+    cleaned: Patches
+    lost_share: float
+
+
+def sample_event(seed: int, work: Path) -> Sampled:
+    """Simulate an event and cut both tracks into patches."""
+    folder = work / f"event-{seed}"
+    simulation = sc.simulate(folder, seed=seed, size_km=SIZE_KM)
+    event = simulation.event
+    cube = sc.load(sc.search(event, catalog=folder, **DAYS), bbox=event.bbox)
+    cube = sc.add_geometry(sc.add_terrain(cube, simulation.dem))
+    inventories = sc.clean_inventory(sc.read_inventory(simulation.inventory), cube)
+    whole, cleaned = [], []
+    for track in simulation.tracks:
+        stack = sc.composite(cube, event, track=track, **DAYS).compute()
+        whole.append(sc.sample_patches(stack, inventories.original).load())
+        cleaned.append(sc.sample_patches(stack, inventories.original, cleaned=inventories.per_track[track]).load())
+    shutil.rmtree(folder)
+    lost = inventories.lost
+    share = float(lost["lost_m2"].sum() / lost["area_m2"].sum())
+    return Sampled(concatenate_patches(whole), concatenate_patches(cleaned), share)
+
+
+def as_many(patches: Patches, like: Patches, seed: int) -> Patches:
+    """Draw as many landslides and as much background as another set has: networks learn from equally much."""
+    draws = np.random.default_rng(seed)
+    kept = [
+        draws.choice(there, min(len(there), int((like.labels == label).sum())), replace=False)
+        for label in (True, False)
+        for there in [np.flatnonzero(patches.labels == label)]
+    ]
+    return patches.subset(np.sort(np.concatenate(kept)))
+
+
+def at_ratio(patches: Patches, seed: int) -> Patches:
+    """Draw background so that all sets are compared at one share of landslides."""
+    draws = np.random.default_rng(seed)
+    positive, negative = np.flatnonzero(patches.labels), np.flatnonzero(~patches.labels)
+    positive = draws.choice(positive, min(len(positive), int(len(negative) / RATIO)), replace=False)
+    negative = draws.choice(negative, int(RATIO * len(positive)), replace=False)
+    return patches.subset(np.sort(np.concatenate([positive, negative])))
+
+
+def network(train: Patches, validation: Patches, args: argparse.Namespace, seed: int) -> Any:
+    """Train the papers' light network from fresh weights."""
+    config = sc.TrainConfig(
+        epochs=args.epochs, patience=args.patience, batch_size=64, max_background_ratio=RATIO, seed=seed
+    )
+    model = sc.models.cnn(in_channels=4, filters=args.filters, seed=seed)
+    return sc.train(train, validation, model=model, config=config)
+
+
+def compare_splits(seen: Patches, unseen: Patches, args: argparse.Namespace, seed: int) -> dict[str, float]:
+    """Train on a random and on a blocked split of the same patches; measure each on its test and on unseen events."""
+    options = {"seed": seed, "max_test_ratio": None}
+    splits = {name: sc.split_patches(seen, method=name, **options) for name in ("random", "blocked")}
+    fewest = min((split.train for split in splits.values()), key=lambda patches: int(patches.labels.sum()))
+    row: dict[str, float] = {}
+    for name, split in splits.items():
+        train = as_many(split.train, fewest, seed)
+        model = network(train, at_ratio(split.validation, seed), args, seed)
+        row |= {
+            f"{name}_train": len(train),
+            f"{name}_epochs": len(model.history),
+            f"{name}_neighbours": len(share_ground(split.test, train, buffer=1.0)) / len(split.test),
+            f"{name}_test_auprc": sc.evaluate(model, at_ratio(split.test, seed)).auprc,
+            f"{name}_unseen_auprc": sc.evaluate(model, unseen).auprc,
+        }
+        row[f"{name}_hidden"] = row[f"{name}_test_auprc"] - row[f"{name}_unseen_auprc"]
+    row["leakage"] = row["random_test_auprc"] - row["blocked_test_auprc"]
+    return row
+
+
+def compare_labels(
+    seen: list[Sampled], unseen: dict[str, Patches], args: argparse.Namespace, seed: int
+) -> dict[str, float]:
+    """Train on labels of the whole inventory and on cleaned ones; measure both on both kinds of unseen labels."""
+    row: dict[str, float] = {}
+    parts = {name: concatenate_patches([getattr(event, name) for event in seen]) for name in ("whole", "cleaned")}
+    splits = {
+        name: sc.split_patches(patches, method="blocked", test_fraction=0.0, max_test_ratio=None, seed=seed)
+        for name, patches in parts.items()
+    }
+    fewest = min((split.train for split in splits.values()), key=lambda patches: int(patches.labels.sum()))
+    for name, split in splits.items():
+        model = network(as_many(split.train, fewest, seed), at_ratio(split.validation, seed), args, seed)
+        for kind, patches in unseen.items():
+            row[f"{name}_labels_on_{kind}_auprc"] = sc.evaluate(model, patches).auprc
+    for kind in unseen:
+        row[f"cleaning_on_{kind}"] = row[f"cleaned_labels_on_{kind}_auprc"] - row[f"whole_labels_on_{kind}_auprc"]
+    return row
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over the seeds of each figure, and how often it is above zero."""
+    return {
+        key: {
+            "mean": statistics.mean(values),
+            "std": statistics.stdev(values) if len(values) > 1 else float("nan"),
+            "positive": sum(value > 0 for value in values) / len(values),
+        }
+        for key in rows[0]
+        for values in [[row[key] for row in rows]]
+    }
+
+
+def main() -> None:
+    """Simulate, train, measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--events", type=int, default=8, help="to learn from and to test on")
+    parser.add_argument("--unseen", type=int, default=4, help="events that no network learns from")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--filters", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--patience", type=int, default=10)
+    args = parser.parse_args()
+    logging.getLogger("sarcube").setLevel(logging.ERROR)  # the archive's flaws are meant
+    torch.set_num_threads(2)
+    start = time.perf_counter()
+    events = []
+    with tempfile.TemporaryDirectory() as work:
+        for number in range(args.events + args.unseen):
+            events.append(sample_event(SEEDS_FROM + number, Path(work)))
+            print(f"{time.perf_counter() - start:6.0f} s  event {SEEDS_FROM + number}: {events[-1].whole}", flush=True)
+    seen, others = events[: args.events], events[args.events :]
+    unseen = {
+        name: at_ratio(concatenate_patches([getattr(event, name) for event in others]), 0)
+        for name in ("whole", "cleaned")
+    }
+    rows = []
+    for seed in range(args.seeds):
+        row = compare_splits(concatenate_patches([event.whole for event in seen]), unseen["whole"], args, seed)
+        row |= compare_labels(seen, unseen, args, seed)
+        rows.append(row)
+        chosen = ("random_test_auprc", "blocked_test_auprc", "leakage", "cleaning_on_cleaned", "cleaning_on_whole")
+        said = ", ".join(f"{key} {row[key]:.3f}" for key in chosen)
+        print(f"{time.perf_counter() - start:6.0f} s  seed {seed}: {said}", flush=True)
+    result = {
+        "simulated": True,
+        "seeds_of_events": [SEEDS_FROM + number for number in range(args.events + args.unseen)],
+        "settings": {key: value for key, value in vars(args).items() if key != "json"},
+        "environment": environment() | {"versions": {name: version(name) for name in _PACKAGES}},
+        "patches": len(concatenate_patches([event.whole for event in seen])),
+        "chance": 1 / (1 + RATIO),
+        "lost_share": statistics.mean(event.lost_share for event in events),
+        "summary": summary(rows),
+        "rows": rows,
+        "seconds": time.perf_counter() - start,
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(result, indent=1))
+    print(f"SIMULATED, {len(rows)} seeds, chance {result['chance']:.3f}; mean, standard deviation, share above 0")
+    for key, value in result["summary"].items():
+        print(f"{key:36s} {value['mean']:9.4f} {value['std']:9.4f} {value['positive']:6.2f}")
+
+
+if __name__ == "__main__":
+    main()
