@@ -154,13 +154,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--events", type=int, default=8, help="to learn from and to test on")
     parser.add_argument("--unseen", type=int, default=4, help="events that no network learns from")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--filters", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--patience", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--filters", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--patience", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     logging.getLogger("sarcube").setLevel(logging.ERROR)  # the archive's flaws are meant
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     start = time.perf_counter()
     events = []
     with tempfile.TemporaryDirectory() as work:

@@ -1,6 +1,6 @@
 """How good a model or a map is: on patches, on all windows of a stack, and box by box."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import geopandas as gpd
 import numpy as np
@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from sarcube.errors import BandError, InputError
 from sarcube.gaps import window_sums
-from sarcube.labels.inventory import require_crs
+from sarcube.labels.inventory import require_crs, require_polygons, valid_polygons
 from sarcube.labels.order import reading_order
-from sarcube.labels.patches import Patches
+from sarcube.labels.patches import UNSEEN, Patches
 from sarcube.metrics import auroc, average_precision, chance_level, confusion
 from sarcube.models.kinds import window_classifier
 from sarcube.models.network import Network
 from sarcube.models.segmenter import Segmenter
+
+_ROUNDING = 1e-6  # of a shape's area: slivers where shapes touch that were brought from one CRS to another
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Evaluation:
         Area under the precision-recall curve (average precision), and what knowing nothing would reach.
     auroc : float
         Area under the receiver operating characteristic.
+    judged : {"windows", "pixels"}
     """
 
     n: int
@@ -50,11 +53,12 @@ class Evaluation:
     auprc: float
     chance: float
     auroc: float
+    judged: str = "windows"
 
     def __str__(self) -> str:
         unscored = f", {self.unscored} without a score" if self.unscored else ""
         return (
-            f"{self.n} windows, {self.positives} of them landslides{unscored}\n"
+            f"{self.n} {self.judged}, {self.positives} of them landslides{unscored}\n"
             f"at threshold {self.threshold:.3f}: F1 {self.f1:.3f}, precision {self.precision:.3f}, "
             f"recall {self.recall:.3f}, accuracy {self.accuracy:.3f}\n"
             f"AUPRC {self.auprc:.3f} (chance {self.chance:.3f}), AUROC {self.auroc:.3f}"
@@ -116,19 +120,27 @@ def evaluate(model: Network, patches: Patches, *, threshold: float | None = None
     BandError
         If the patches do not hold the model's bands.
     InputError
-        If there are no patches, or they are of another size than the model's windows.
+        If there are no patches, or they are of another size than the model's windows or of another radiometry than the
+        model was trained on.
     """
     if patches.bands != model.spec.bands:
         raise BandError(f"the patches hold the bands {patches.bands}, but the model expects {model.spec.bands}")
+    if patches.radiometry not in ("", model.spec.radiometry):
+        raise InputError(
+            f'the patches hold "{patches.radiometry}", but the model was trained on "{model.spec.radiometry}"; cut '
+            "stacks of what it expects"
+        )
     threshold = model.spec.threshold if threshold is None else threshold
     judge = model if isinstance(model, Segmenter) else window_classifier(model)
     shares = reading_order(patches.tiles, np.arange(len(patches)))
-    scores = [judge.probabilities(patches.read(share)).ravel() for share in shares]
-    by_pixel = isinstance(judge, Segmenter)
-    truth = [patches.read_masks(share).ravel() > 0 if by_pixel else patches.labels[share] for share in shares]
+    scores = [judge.probabilities(patches.read(share)) for share in shares]
     if not scores:
         raise InputError("there is nothing to evaluate on: the patches are empty")
-    return _evaluate(np.concatenate(truth), np.concatenate(scores), threshold)
+    if not isinstance(judge, Segmenter):
+        return _evaluate(np.concatenate([patches.labels[share] for share in shares]), np.concatenate(scores), threshold)
+    masks = np.concatenate([patches.read_masks(share) for share in shares])
+    judged = np.where(masks == UNSEEN, np.float32(np.nan), np.concatenate(scores))
+    return replace(_evaluate(masks.ravel() == 1, judged.ravel(), threshold), judged="pixels")
 
 
 def evaluate_scores(
@@ -200,7 +212,8 @@ def evaluate_detections(
     detections : GeoDataFrame
         What `sarcube.detect` returned.
     inventory : GeoDataFrame
-        The landslides of the stack's area, no others: those outside could not be found.
+        The landslides of the stack's area, no others: those outside could not be found. Rows without a shape count
+        nowhere.
     min_landslide_fraction : float
         A box holds a landslide if more than this share of its area is one.
 
@@ -211,19 +224,21 @@ def evaluate_detections(
     Raises
     ------
     InputError
-        If one of the two has no CRS.
+        If one of the two has no CRS, or the inventory holds other shapes than polygons.
     """
     require_crs(detections, "the detections")
-    require_crs(inventory)
-    boxes = detections.geometry.to_numpy()
-    landslides = inventory.geometry.to_crs(detections.crs).to_numpy()
+    require_polygons(inventory)
+    boxes, landslides = (
+        valid_polygons(shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))])
+        for shapes in (detections.geometry.to_numpy(), inventory.geometry.to_crs(detections.crs).to_numpy())
+    )
     in_boxes, in_landslides = _covered_area(boxes, landslides), _covered_area(landslides, boxes)
     return DetectionEvaluation(
         boxes=len(boxes),
         landslides=len(landslides),
         boxes_with_landslide=_mean(in_boxes > min_landslide_fraction * shapely.area(boxes)),
-        boxes_touching_landslide=_mean(in_boxes > 0),
-        landslides_found=_mean(in_landslides > 0),
+        boxes_touching_landslide=_mean(in_boxes > _ROUNDING * shapely.area(boxes)),
+        landslides_found=_mean(in_landslides > _ROUNDING * shapely.area(landslides)),
         landslide_area_found=float(in_landslides.sum() / shapely.area(landslides).sum()) if len(landslides) else np.nan,
     )
 

@@ -1,11 +1,14 @@
 """The window classifiers of the papers beside the light CNN, of which test_models.py has the details."""
 
+import pickle
+
+import dask
 import numpy as np
 import pytest
-import simple_stack  # noqa: F401
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from simple_stack import make_stack
 from torch.nn import functional
 
 import sarcube as sc
@@ -157,7 +160,34 @@ def test_options_that_an_architecture_does_not_have_are_refused(name):
         build(ModelSpec(name, ("a", "b"), options={"depth": 3}))
 
 
+@each
+def test_a_copy_by_pickle_gives_the_same_probabilities(name):
+    """So do workers get a model."""
+    model = with_random_statistics(small(name))
+    windows, copy = windows_for(model, 5), pickle.loads(pickle.dumps(model))
+    assert (copy.spec, copy.training) == (model.spec, False)
+    np.testing.assert_array_equal(copy.probabilities(windows), model.probabilities(windows))
+
+
+@each
+def test_every_window_of_a_stack_is_scored_as_by_itself(name):
+    """Windows of 25 pixels too, by threads."""
+    model = with_random_statistics(small(name))
+    size, stack = model.spec.window_size, make_stack(70, 61, bands=model.spec.bands)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        scores = sc.score_windows(stack.chunk(y=31, x=17), model, stride=20).compute()
+    for i, y in enumerate(scores["row"].to_numpy()):
+        for j, x in enumerate(scores["column"].to_numpy()):
+            window = stack.to_numpy()[None, :, y : y + size, x : x + size]
+            assert scores.to_numpy()[i, j] == model.probabilities(window)[0]
+
+
 # CBAM
+
+
+def test_a_cbam_has_no_choice_of_joined_maps():
+    with pytest.raises(InputError, match="the cbam has no option joined; it has filters and dropout"):
+        build(ModelSpec("cbam", ("a", "b"), options={"joined": 1}))
 
 
 def test_a_window_that_cannot_be_pooled_three_times_is_refused_by_the_cbam():

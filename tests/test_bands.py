@@ -6,6 +6,7 @@ from simple_stack import make_stack
 import sarcube as sc
 from sarcube.change.bands import BOEHM_2022, NAVA_2021
 from sarcube.errors import BandError, InputError, TrackError
+from sarcube.sar.look_codes import FLAG_MEANINGS, FLAG_VALUES
 
 
 def cube_on(stack, *, seed=3, tracks=("A054", "D164")):
@@ -77,6 +78,21 @@ def test_hillshade_is_that_of_planes():
     np.testing.assert_allclose(shade, [[0.5**0.5, 1, 0], [0.5, 0, 0.5**0.5]], atol=1e-6)
     cube["slope"].values[0, 0] = np.nan
     assert np.isnan(sc.select_bands(stack, ["hillshade"], cube=cube)[0, 0, 0])
+
+
+def test_whole_numbers_without_data_are_nan():
+    stack = make_stack(2, 3)
+    cube = cube_on(stack)
+    cover = np.array([[1, 2, -9999], [3, 4, 255]], np.int32)
+    cube["cover"] = ("y", "x"), cover, {"units": "1", "nodata": -9999}
+    codes = np.array([[[0, 1, 2], [3, 255, 0]]] * 2, np.uint8)
+    flags = {"units": "1", "flag_values": list(FLAG_VALUES), "flag_meanings": FLAG_MEANINGS}
+    cube["layover_shadow"] = ("track", "y", "x"), codes, flags
+    for data in (cube, cube.chunk({"y": 1})):
+        chosen = sc.select_bands(stack, ["cover", "layover_shadow"], cube=data)
+        assert chosen.dtype == np.float32
+        np.testing.assert_array_equal(chosen[0], [[1, 2, np.nan], [3, 4, 255]])
+        np.testing.assert_array_equal(chosen[1], [[0, 1, 2], [3, np.nan, 0]])
 
 
 def test_what_is_not_there_is_refused():

@@ -244,6 +244,13 @@ def test_a_landslide_that_crosses_itself_is_repaired():
     assert cleaned.lost.loc["A044", "lost_share"] == pytest.approx(0.5)
 
 
+def test_a_landslide_of_parts_that_lie_over_one_another_keeps_its_ground():
+    parts = shapely.MultiPolygon([_box(0, 0, 4, 4), _box(2, 2, 6, 6)])
+    cleaned = clean_inventory(_inventory(parts), _cube(np.zeros((8, 8))))
+    assert cleaned.per_track["A044"].area.tolist() == pytest.approx([2800])
+    assert cleaned.lost["area_m2"].tolist() == pytest.approx([2800])
+
+
 def test_what_cannot_be_used_is_refused():
     cube, inventory = _cube(np.zeros((20, 20))), _inventory(_box(0, 0, 2, 2))
     with pytest.raises(BandError, match=r"run sc\.add_geometry"):

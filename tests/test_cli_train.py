@@ -121,6 +121,47 @@ def test_an_interrupted_command_goes_on_where_it_was(run, tmp_path, monkeypatch)
     assert not (tmp_path / "other.checkpoint").exists()
 
 
+def test_an_interrupted_command_typed_with_other_dates_is_refused(run, staged, tmp_path, monkeypatch):
+    import sarcube.training.train as training
+
+    epochs = training.run_epoch
+
+    def interrupted(model, patches, epoch, config, **rest):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return epochs(model, patches, epoch, config, **rest)
+
+    monkeypatch.setattr(training, "run_epoch", interrupted)
+    assert run(*TYPED, *SMALL_BLOCKS, "--epochs", "3")[0] == 130
+    monkeypatch.setattr(training, "run_epoch", epochs)
+    code, _, err = run(*TYPED, *SMALL_BLOCKS, "--epochs", "3", "--pre-days", "20")
+    assert code == 2
+    assert "other pixels" in err
+
+
+def test_a_track_named_twice_is_taken_once(run, staged):
+    track = staged[1].tracks[0]
+    once, twice = (
+        run(*TYPED, "--split", "random", "--epochs", "1", *("--track", track) * number, model=f"{number}.safetensors")
+        for number in (1, 2)
+    )
+    assert once[0] == twice[0] == 0
+    assert [line for line in once[1].splitlines() if "patches" in line] == [
+        line for line in twice[1].splitlines() if "patches" in line
+    ]
+
+
+def test_a_track_without_a_mask_is_named(run, staged, tmp_path):
+    folder, simulation = staged
+    seen, blind = simulation.tracks
+    cube = sc.open_cube(folder / "cube.zarr")
+    sc.write_cube(cube.sel(track=[seen]), tmp_path / "part.zarr")
+    code, _, err = run(*TYPED, cube=str(tmp_path / "part.zarr"))
+    assert code == 2
+    assert f"lacks the track {blind} and holds {seen}" in err
+    assert "--no-clean" in err
+
+
 @pytest.mark.slow
 def test_a_model_that_judges_pixels(run, staged, tmp_path):
     track = staged[1].tracks[0]

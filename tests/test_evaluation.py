@@ -3,7 +3,9 @@ from dataclasses import replace
 import geopandas as gpd
 import numpy as np
 import pytest
-from simple_stack import MeanModel, make_inventory, make_stack
+import shapely
+from simple_stack import MeanModel, make_inventory, make_stack, pixel_box
+from training_patches import TinySegmenter, make_chips
 
 import sarcube as sc
 from sarcube.errors import BandError, InputError
@@ -32,6 +34,17 @@ def test_patches_are_scored_and_compared(patches):
     assert sc.evaluate(MeanModel(), patches, threshold=0.99).precision == 1
     assert "F1 0.500" in str(result)
     assert "without a score" not in str(result)
+
+
+def test_a_model_of_pixels_counts_pixels():
+    result = sc.evaluate(TinySegmenter(), make_chips(2, gaps=0))
+    assert str(result).startswith("512 pixels, 72 of them landslides")
+
+
+def test_patches_of_another_radiometry_are_refused(patches):
+    with pytest.raises(InputError, match=r'hold "sigma0 on the ellipsoid, dB".*trained on "gamma0 RTC, dB"'):
+        sc.evaluate(MeanModel(), replace(patches, radiometry="sigma0 on the ellipsoid, dB"))
+    assert sc.evaluate(MeanModel(), replace(patches, radiometry="gamma0 RTC, dB")).n == 4
 
 
 def test_patches_of_other_bands_are_refused(patches):
@@ -86,6 +99,24 @@ def test_overlapping_boxes_and_landslides_count_once():
 def test_a_landslide_beside_a_box_is_not_in_it():
     result = evaluate_detections(make_inventory((0, 0, 10, 10)), make_inventory((0, 10, 10, 20)))
     assert (result.landslides_found, result.boxes_touching_landslide) == (0, 0)
+
+
+def test_landslides_that_only_touch_a_box_after_rounding_are_not_found():
+    result = evaluate_detections(
+        make_inventory((0, 0, 16, 16)), make_inventory((0, 16, 8, 20), (16, 0, 20, 8)).to_crs("EPSG:4326")
+    )
+    assert (result.boxes_touching_landslide, result.landslides_found) == (0, 0)
+
+
+def test_shapes_that_are_missing_count_nowhere_and_invalid_ones_as_what_they_cover():
+    both = shapely.MultiPolygon([pixel_box(0, 0, 8, 8), pixel_box(4, 0, 12, 8)])  # over one another
+    landslides = gpd.GeoDataFrame(geometry=[both, None, shapely.Polygon()], crs="EPSG:32647")
+    result = evaluate_detections(make_inventory((0, 0, 6, 8)), landslides)
+    assert result.landslides == 1
+    assert result.landslides_found == 1
+    assert result.landslide_area_found == pytest.approx(0.5)
+    with pytest.raises(InputError, match="also holds POINT"):
+        evaluate_detections(make_inventory(), gpd.GeoDataFrame(geometry=[shapely.Point(0, 0)], crs="EPSG:32647"))
 
 
 def test_shares_of_nothing_are_nan():

@@ -326,7 +326,8 @@ def test_bands_are_taken_by_their_names_or_in_the_papers_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("bands", "names"), [(1, ()), (3, ()), (5, ()), (4, ("VV", "VH", "VV_1", "VH_1")), (2, NAMES[:2])]
+    ("bands", "names"),
+    [(1, ()), (3, ()), (5, ()), (4, ("VV", "VH", "VV_1", "VH_1")), (2, NAMES[:2]), (5, (*NAMES, "postVV"))],
 )
 def test_other_bands_are_refused(tmp_path, bands, names):
     path = write_composite(tmp_path / "a.tif", np.ones((bands, 10, 10), np.float32), names)

@@ -35,6 +35,15 @@ def test_invalid_polygons_are_repaired_and_other_geometries_dropped(caplog):
     assert "3 geometries" in caplog.text
 
 
+def test_parts_that_lie_over_one_another_are_united_not_cut_out(caplog):
+    two = shapely.MultiPolygon([pixel_box(0, 0, 20, 20), pixel_box(10, 10, 30, 30)])
+    nested = shapely.GeometryCollection([two, shapely.Point(0, 0)])
+    repaired = repair_inventory(gpd.GeoDataFrame(geometry=[two, nested], crs="EPSG:32647"))
+    assert repaired.geometry.is_valid.all()
+    assert repaired.area.tolist() == pytest.approx([70_000, 70_000])
+    assert "2 invalid" in caplog.text
+
+
 def test_an_inventory_without_a_crs_is_refused_with_the_remedy(tmp_path):
     frame = make_inventory((0, 0, 5, 5)).set_crs(None, allow_override=True)
     path = tmp_path / "nowhere.shp"

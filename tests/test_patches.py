@@ -3,6 +3,7 @@ from dataclasses import replace
 import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simple_stack import make_inventory, make_stack, pixel_box
@@ -54,6 +55,31 @@ def test_patches_lie_wholly_in_the_region_that_was_mapped():
     assert origins == {(0, 0), (0, 16), (0, 32), (0, 48), (16, 0), (16, 16)}
     with pytest.raises(InputError, match="the region has no coordinate"):
         sc.sample_patches(make_stack(48, 80), make_inventory(), region=gpd.GeoSeries([pixel_box(0, 0, 9, 9)]), size=16)
+
+
+def test_a_region_across_the_antimeridian_holds_the_patches_of_both_sides():
+    stack = make_stack(16, 64).drop_vars("spatial_ref")
+    degrees = {"x": 179.9967 + 1e-4 * (np.arange(64) + 0.5), "y": 45 - 1e-4 * (np.arange(16) + 0.5)}
+    stack = stack.assign_coords(degrees).rio.write_crs("EPSG:4326")
+    sides = [shapely.box(179.99, 44.99, 180, 45.01), shapely.box(-180, 44.99, -179.99, 45.01)]
+    both = gpd.GeoSeries([shapely.MultiPolygon(sides)], crs="EPSG:4326")
+    assert len(sc.sample_patches(stack, make_inventory(), region=both, size=16)) == 4
+    west = gpd.GeoSeries(sides[:1], crs="EPSG:4326")
+    assert sc.sample_patches(stack, make_inventory(), region=west, size=16).table["x0"].tolist() == [0, 16]
+
+
+def test_a_region_that_no_patch_can_lie_in_is_refused_and_an_invalid_one_repaired():
+    bow_tie = shapely.Polygon([pixel_box(0, 0, 32, 32).exterior.coords[n] for n in (0, 2, 1, 3)])
+    region = gpd.GeoSeries([bow_tie, pixel_box(0, 0, 32, 16), None], crs="EPSG:32647")
+    patches = sc.sample_patches(make_stack(32, 32), make_inventory(), region=region, size=16)
+    assert list(zip(patches.table["y0"], patches.table["x0"], strict=True)) == [(0, 0), (16, 0)]
+    for nothing in ([], [None], [shapely.Polygon()]):
+        region = gpd.GeoSeries(nothing, crs="EPSG:32647")
+        with pytest.raises(InputError, match="region holds no polygon"):
+            sc.sample_patches(make_stack(32, 32), make_inventory(), region=region, size=16)
+    point = gpd.GeoSeries([shapely.Point(0, 0)], crs="EPSG:32647")
+    with pytest.raises(InputError, match="the region must hold polygons"):
+        sc.sample_chips(make_stack(32, 32), make_inventory(), region=point, size=16)
 
 
 def test_one_missing_pixel_is_filled_and_two_discard_the_patch():
@@ -123,6 +149,13 @@ def test_reading_keeps_the_order_asked_for(seed):
     np.testing.assert_array_equal(patches.subset(chosen).images, patches.images[chosen])
 
 
+def test_a_mask_is_no_index():
+    patches = sc.sample_patches(make_stack(32, 32), make_inventory(), size=16)
+    assert patches.read([]).shape == (0, 4, 16, 16)
+    with pytest.raises(InputError, match=r"not a mask: patches\.subset"):
+        patches.read([False, True, False, True])
+
+
 def test_vv_alone_has_the_patches_of_both_polarisations():
     stack = make_stack(32, 48)
     stack[1, :16, :16] = np.nan  # VH is missing there: neither has the patch
@@ -155,6 +188,19 @@ def test_chips_have_masks_and_keep_what_is_missing():
     assert len(sc.sample_chips(stack, inventory, size=32, min_landslide_pixels=8)) == 0
     with pytest.raises(InputError, match="at least 1"):
         sc.sample_chips(stack, inventory, size=32, min_landslide_pixels=0)
+
+
+def test_a_landslide_that_is_not_seen_is_neither_in_a_mask():
+    inventory, seen = make_inventory((2, 2, 6, 6), (10, 10, 12, 14)), make_inventory((2, 2, 6, 4))
+    for stack in (make_stack(32, 32), make_stack(32, 32).chunk({"y": 7, "x": 9})):
+        chips = sc.sample_chips(stack, inventory, cleaned=seen, size=16, background=True)
+        mask = chips.read_masks([0])[0]
+        assert (mask[2:6, 2:4] == 1).all()
+        assert (mask[2:6, 4:6] == 255).all()
+        assert (mask[10:12, 10:14] == 255).all()
+        assert (mask == 0).sum() == 256 - 16 - 8
+        assert chips.labels.tolist() == [True, False, False, False]
+    assert len(sc.sample_chips(stack, inventory, cleaned=make_inventory(), size=16)) == 0
 
 
 def test_joining_and_selecting():
@@ -204,6 +250,17 @@ def test_arrays_become_patches():
     with_masks = patches_from_arrays(images, np.ones(3, bool), bands=("a", "b"), masks=masks)
     assert np.isnan(with_masks.images[0, 0, 0]).all()
     np.testing.assert_array_equal(with_masks.read_masks([1]), masks[:1])
+    assert patches_from_arrays(images, np.array([1, 0, 1]), bands=("a", "b")).labels.tolist() == [True, False, True]
+    for labels in ([0.2, 0, 1], [np.nan, 0, 1]):
+        with pytest.raises(InputError, match="labels must be True and False"):
+            patches_from_arrays(images, np.array(labels), bands=("a", "b"))
+    with pytest.raises(InputError, match=r"labels must have the shape \(n,\)"):
+        patches_from_arrays(images, np.ones((3, 1), bool), bands=("a", "b"))
+    for value in (255, 0.7):
+        with pytest.raises(InputError, match=r"masks must be .*: masks > 0, perhaps"):
+            patches_from_arrays(images, np.ones(3, bool), bands=("a", "b"), masks=masks * value)
+    with pytest.raises(InputError, match=r"fraction must have the shape \(3,\)"):
+        patches_from_arrays(images, np.ones(3, bool), bands=("a", "b"), fraction=np.zeros(2))
     with pytest.raises(InputError, match=r"images must have the shape \(3, 1"):
         patches_from_arrays(images, np.ones(3, bool), bands=("a",))
     with pytest.raises(InputError, match="masks must have the shape"):

@@ -182,6 +182,20 @@ def test_fractions_of_a_polygon_that_crosses_itself_are_those_of_the_repaired_on
     np.testing.assert_allclose(share[:4, :4], [outer, inner, inner, outer])
 
 
+def test_ground_in_two_parts_of_one_landslide_is_landslide():
+    parts = shapely.MultiPolygon([pixel_box(0, 0, 4, 4), pixel_box(2, 2, 6, 6)])
+    for burn in (rasterise_inventory, rasterise_fraction):
+        assert burn(_inventory(parts), make_stack(8, 8)).sum() == 28
+
+
+def test_each_tile_is_burnt_with_the_parts_near_it_alone():
+    parts = [pixel_box(y, x, y + 2, x + 3) for y in range(0, 40, 8) for x in range(0, 40, 8)]
+    one, many = _inventory(shapely.MultiPolygon(parts)), _inventory(*parts)
+    stack = make_stack(40, 40)
+    assert len(module.in_pixels(one, grid_of(stack))) == len(parts)
+    np.testing.assert_array_equal(rasterise_inventory(one, stack), rasterise_inventory(many, stack))
+
+
 def test_a_turned_grid_and_one_in_degrees_have_their_fractions():
     turned = GeoBox((60, 60), Affine.translation(LEFT, TOP) * Affine.rotation(30) * Affine.scale(10, -10), "EPSG:32647")
     disc = shapely.Point(*(turned.affine * (30.3, 29.1))).buffer(123)

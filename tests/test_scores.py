@@ -3,8 +3,11 @@ import distributed
 import numpy as np
 import pytest
 import torch
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
 from simple_stack import LEFT, TOP, MeanModel, make_stack
 
 import sarcube as sc
@@ -154,6 +157,16 @@ def test_other_bands_are_refused_with_those_that_are_expected():
         sc.score_windows(make_stack(32, 32, bands=("vv_post",)), model)
     with pytest.raises(BandError, match="no named bands"):
         sc.score_windows(make_stack(32, 32).drop_vars("band"), model)
+
+
+def test_a_stack_on_a_turned_grid_is_refused_with_what_helps():
+    turned = GeoBox((40, 40), Affine.translation(LEFT, TOP) @ Affine.rotation(30) @ Affine.scale(10, -10), "EPSG:32647")
+    stack = make_stack(40, 40).drop_vars(["x", "y", "spatial_ref"]).drop_encoding().assign_coords(xr_coords(turned))
+    with pytest.raises(InputError, match="turned against the axes") as caught:
+        sc.score_windows(stack, MeanModel(), stride=4)
+    remedy = str(caught.value).split(": ")[1]
+    straight = eval(remedy, {"stack": stack, "GeoBox": GeoBox})
+    assert np.isfinite(sc.score_windows(straight, MeanModel(), stride=4)).any()
 
 
 def test_stacks_that_cannot_be_scored_are_refused():

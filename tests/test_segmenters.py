@@ -244,6 +244,16 @@ def test_a_pixel_that_is_not_valid_counts_as_its_bands_mean_and_gets_no_probabil
 
 
 @every_model
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf])
+def test_an_infinite_pixel_is_not_valid_either_and_leaves_its_neighbours_alone(models, name, infinite):
+    images = noise(1)
+    images[0, 1, 20, 30] = np.nan
+    expected = models[name].probabilities(images)
+    images[0, 1, 20, 30] = infinite
+    np.testing.assert_array_equal(models[name].probabilities(images), expected)
+
+
+@every_model
 def test_an_images_probabilities_do_not_depend_on_its_company(models, name):
     model, images = models[name], noise(3)
     everything = model.probabilities(images)
@@ -326,6 +336,7 @@ def test_options_that_cannot_be_are_refused(make, options, message):
         ("attention_unet", {"filters": 16.5}, "filters must be"),
         ("unet", {"encoder_layers": "resnet18"}, "must be finite numbers"),
         ("unet", {"classes": float("nan")}, "must be finite numbers"),
+        ("unet", {"classes": True}, "must be finite numbers"),
     ],
 )
 def test_specs_whose_options_cannot_be_are_refused(architecture, options, message):

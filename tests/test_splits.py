@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simple_stack import make_inventory, make_stack
+from simple_stack import LEFT, TOP, make_inventory, make_stack
 
 import sarcube as sc
 from sarcube.errors import InputError
@@ -104,6 +104,63 @@ def test_a_blocked_split_nears_the_shares_asked_for():
     assert sum(map(len, split)) == len(patches)
 
 
+def test_blocks_are_metres_where_the_map_is_in_feet():
+    metric, sides = event_of("a"), ["left", "bottom", "right", "top"]
+    feet = (metric.table[sides] - [LEFT, TOP, LEFT, TOP]) * 3937 / 1200 + [6.5e6, 2.1e6, 6.5e6, 2.1e6]
+    stretched = metric.table.assign(crs="EPSG:2227", **feet)
+    in_feet = replace(metric, table=stretched)
+    options = {"method": "blocked", "block_size": 800, "buffer": 0, "max_test_ratio": None}
+    expected, found = (sc.split_patches(patches, **options) for patches in (metric, in_feet))
+    # Nearly the same blocks: only the projections differ, by far less than 1 %.
+    for a, b in zip(expected, found, strict=True):
+        assert len(b) == pytest.approx(len(a), rel=0.2)
+    first = metric.subset([0])
+    near = share_ground(in_feet, replace(first, table=first.table.assign(**stretched.iloc[[0]])), buffer=190)
+    assert len(near) == 8  # 160 m lie between it and the next but one, 226 m across the corner
+
+
+def test_two_events_of_one_name_are_told_apart_or_refused():
+    here = event_of("a", height=64, width=64)
+    for elsewhere in ("EPSG:32632", "EPSG:32710"):  # the first has no place in the plane of the other
+        there = replace(here, table=here.table.assign(crs=elsewhere, bottom=1000.0, top=1160.0))
+        both = concatenate_patches([here, there])
+        with pytest.raises(InputError, match=r'event "a" lie more than 2000 km apart.*attrs\["event"\]'):
+            sc.split_patches(both, method="blocked", block_size=300, buffer=0)
+
+
+def test_a_random_split_of_one_tracks_patches_over_one_another_is_warned_of(caplog):
+    one, other = event_of("a"), event_of("a", track="A054", seed=2)
+    sc.split_patches(concatenate_patches([one, other]))  # as the papers do
+    assert not caplog.text
+    inventory, stack = make_inventory((0, 0, 8, 8)), make_stack(64, 64)
+    dense = sc.sample_patches(stack, inventory, size=16, stride=8)
+    for patches in (dense, concatenate_patches([one, event_of("a", seed=3)])):
+        caplog.clear()
+        split = sc.split_patches(patches)
+        shared = sum(len(share_ground(part, split.train)) for part in split[1:])
+        assert shared > 0
+        judged = len(split.validation) + len(split.test)
+        assert f"{shared} of {judged} patches for validation and test share ground with training" in caplog.text
+        caplog.clear()
+        sc.split_patches(patches, method="blocked", block_size=160, buffer=0)
+        assert "share ground" not in caplog.text
+
+
+def test_a_part_that_the_buffer_leaves_nothing_of_is_mentioned(caplog):
+    split = sc.split_patches(event_of("a"), method="blocked", block_size=1000, buffer=5000)
+    assert len(split.train) == len(split.validation) == 0 < len(split.test)
+    assert "all its patches for training lie within 5000 m" in caplog.text
+    assert "all its patches for validation lie within 5000 m" in caplog.text
+
+
+def test_events_on_the_same_ground_are_no_places_never_seen(two_events, caplog):
+    far = replace(event_of("c"), table=event_of("c").table.assign(crs="EPSG:32648"))
+    list(sc.leave_one_event_out(concatenate_patches([event_of("a"), far]), block_size=800, buffer=0))
+    assert not caplog.text
+    list(sc.leave_one_event_out(two_events, block_size=800, buffer=0))
+    assert 'event "b": 650 of its 650 patches share ground with other events' in caplog.text
+
+
 def test_ground_is_compared_across_projections():
     here = event_of("a", height=64, width=64)
     shrunk = here.to_frame().buffer(-5, join_style="mitre")  # as degrees and metres are turned to one another
@@ -140,6 +197,9 @@ def test_leaving_one_event_out(two_events):
         ({"block_size": 0}, "block_size"),
         ({"buffer": -1}, "buffer"),
         ({"max_test_ratio": 0}, "ratio"),
+        ({"max_test_ratio": float("inf")}, "None for all"),
+        ({"block_size": float("inf")}, "block_size"),
+        ({"seed": -1}, "seed must be 0 or more"),
         ({"method": "blocked", "block_size": 1e6}, "too few"),
     ],
 )

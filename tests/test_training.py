@@ -224,6 +224,8 @@ def test_on_cuda_it_learns_and_comes_back(sets, precision):
     "option",
     [
         {"epochs": 0},
+        {"epochs": 2.5},
+        {"batch_size": 16.0},
         {"batch_size": 0},
         {"patience": 0},
         {"at_once": 0},

@@ -150,6 +150,23 @@ def test_patches_are_known_by_their_place_wherever_their_pixels_are(tmp_path):
     assert model_hash(resumed) == model_hash(sc.train(training, validation, model=tiny_cnn(), config=QUICK))
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_other_pixels_under_the_same_table_are_noticed(tmp_path, masks):
+    def sets(shift, chunks=None):
+        training, validation = stack_patches(chunks, masks=masks), stack_patches(seed=1, masks=masks)
+        first, second = training.pixels.stacks
+        return replace(training, pixels=replace(training.pixels, stacks=(first, second + shift))), validation
+
+    model = TinySegmenter() if masks else tiny_cnn()
+    path = tmp_path / "c"
+    with pytest.raises(Interrupted):
+        sc.train(*sets(0), model=model, config=QUICK, checkpoint=path, progress=interrupting(1))
+    with pytest.raises(InputError, match=r"same places and labels with other pixels.*delete"):
+        sc.train(*sets(1), model=model, config=QUICK, checkpoint=path)
+    resumed = sc.train(*sets(0, (2, 40, 50)), model=model, config=QUICK, checkpoint=path)
+    assert model_hash(resumed) == model_hash(sc.train(*sets(0), model=model, config=QUICK))
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "c"
     config = replace(QUICK, epochs=1)

@@ -9,7 +9,8 @@ from training_patches import TinySegmenter, make_chips, make_patches, stack_patc
 
 import sarcube as sc
 from sarcube.errors import InputError
-from sarcube.labels.patches import patches_from_arrays
+from sarcube.labels.patches import UNSEEN, patches_from_arrays
+from sarcube.labels.pixels import CutWindows
 from sarcube.metrics import average_precision, best_f1_threshold
 from sarcube.models.weights import model_hash
 from sarcube.training.losses import loss_of_sums, loss_sums
@@ -109,3 +110,25 @@ def test_chips_that_cannot_be_learnt_from_are_refused(sets):
     )
     with pytest.raises(InputError, match="no valid pixel of the validation patches is a landslide's"):
         sc.train(training, empty, model=TinySegmenter(), config=QUICK)
+
+
+def test_landslides_that_are_not_seen_count_nowhere():
+    chips = replace(make_chips(32, gaps=0), masks=CutWindows(hidden_halves(32)))
+    truth = chips.read_masks(np.arange(32))
+    unseen = truth == UNSEEN
+    assert 0 < unseen.sum() < unseen.size
+    model = sc.train(chips, chips, model=TinySegmenter(), config=replace(QUICK, epochs=1))
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(chips.images))[torch.from_numpy(~unseen)]
+    expected = loss_of_sums(loss_sums(logits, torch.from_numpy(truth[~unseen]).float(), QUICK), QUICK)
+    assert model.history[0]["validation_loss"] == pytest.approx(float(expected), 1e-5)
+    result = sc.evaluate(model, chips)
+    assert (result.n, result.unscored, result.positives) == ((~unseen).sum(), unseen.sum(), (truth == 1).sum())
+
+
+def hidden_halves(n):
+    """The masks of `make_chips`, of whose landslides the left half of the chip is not seen."""
+    chips = make_chips(n, gaps=0)
+    masks = chips.read_masks(np.arange(n))
+    masks[:, :, :8][masks[:, :, :8] == 1] = UNSEEN
+    return masks[:, np.newaxis]

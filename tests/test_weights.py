@@ -58,6 +58,12 @@ def test_the_hash_changes_with_weights_and_spec_and_nothing_else(model):
         (lambda tensors, spec: tensors.update({"output.bias": torch.zeros(2)}), r"output.bias has the shape \(2,\)"),
         (lambda tensors, spec: spec["options"].update(filters=8), "options {'dropout': 0.5, 'filters': 8}"),
         (lambda tensors, spec: spec.update(window_size=1024), "dense.weight has the shape"),
+        (
+            lambda tensors, spec: tensors.update({"output.bias": torch.zeros(1).double()}),
+            "bias is not of torch.float32",
+        ),
+        (lambda tensors, spec: tensors.update({"output.bias": torch.zeros(1).bool()}), "bias is not of torch.float32"),
+        (lambda tensors, spec: tensors["dense.weight"][5, 7:8].fill_(torch.nan), "dense.weight holds NaN or infinite"),
     ],
 )
 def test_files_whose_tensors_do_not_fit_their_spec_are_refused(model, tmp_path, change, message):
@@ -65,6 +71,22 @@ def test_files_whose_tensors_do_not_fit_their_spec_are_refused(model, tmp_path, 
     rewrite(path, change)
     with pytest.raises(ReadError, match=message):
         sc.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: model.double(), r"is not of torch.float32 .*model\.float\(\)"),
+        (lambda model: model.half(), "is not of torch.float32"),
+        (lambda model: setattr(model, "spec", replace(model.spec, window_size=128)), "dense.weight has the shape"),
+        (lambda model: model.output.bias.detach().fill_(torch.inf), "output.bias holds NaN or infinite"),
+    ],
+)
+def test_a_model_that_could_not_be_read_again_is_not_written(model, tmp_path, change, message):
+    change(model)
+    with pytest.raises(InputError, match=message):
+        sc.save_model(model, tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_architecture_is_refused(model, tmp_path):

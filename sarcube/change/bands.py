@@ -58,7 +58,8 @@ def select_bands(stack: xr.DataArray, bands: Sequence[str], *, cube: xr.Dataset 
     Returns
     -------
     xarray.DataArray, (band, y, x), float32
-        On the stack's grid, lazy where stack or layers are. The coordinate `band_units` says the unit of each band.
+        On the stack's grid, lazy where stack or layers are; NaN where a layer has no data, whole numbers too. The
+        coordinate `band_units` says the unit of each band.
 
     Raises
     ------
@@ -68,6 +69,11 @@ def select_bands(stack: xr.DataArray, bands: Sequence[str], *, cube: xr.Dataset 
         If a band is named twice, or the cube lies on another grid.
     TrackError
         If a layer of a track is asked for which has none.
+
+    Notes
+    -----
+    Flat ground has no aspect: NaN, so that patches with a lake or a plain are left out of a stack with "aspect", and
+    chips count nothing there. Compare bands on the same patches: sample a stack of all, then `Patches.select_bands`.
     """
     if not bands or len(set(bands)) < len(bands):
         raise InputError(f"bands must be one name or more, each once, not {list(bands)}")
@@ -109,7 +115,7 @@ def _band(name: str, stack: xr.DataArray, held: list[str], cube: xr.Dataset | No
         layer = select_track(cube, str(stack.attrs.get("track", "")))[name]
     if set(layer.dims) != {"y", "x"}:
         raise BandError(f"{name} has the dimensions {layer.dims}; a band is a layer (y, x) or (track, y, x)")
-    return _bare(layer), str(layer.attrs.get("units", ""))
+    return _bare(_valid(layer)), str(layer.attrs.get("units", ""))
 
 
 def _layer(name: str, cube: xr.Dataset, held: list[str]) -> xr.DataArray:
@@ -119,6 +125,15 @@ def _layer(name: str, cube: xr.Dataset, held: list[str]) -> xr.DataArray:
             "sc.add_terrain and sc.add_geometry add layers of the ground"
         )
     return cube[name]
+
+
+def _valid(layer: xr.DataArray) -> xr.DataArray:
+    """Put NaN where a layer of whole numbers says, in its attributes, that it has no data."""
+    missing = layer.attrs.get("nodata")
+    meanings = str(layer.attrs.get("flag_meanings", "")).split()
+    if missing is None and "no_data" in meanings:
+        missing = layer.attrs["flag_values"][meanings.index("no_data")]
+    return layer if missing is None else layer.where(layer != missing)
 
 
 def _hillshade(slope: xr.DataArray, aspect: xr.DataArray) -> xr.DataArray:

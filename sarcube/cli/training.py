@@ -70,7 +70,7 @@ def train(
         device=device,
     )
     data, when = sc.open_cube(cube), sc.read_event(event)
-    names = track or sorted(set(data["scene_track"].to_numpy().tolist()))
+    names = list(dict.fromkeys(track or sorted(data["scene_track"].to_numpy().tolist())))
     lazy = [sc.composite(data, when, track=n, pre_days=pre_days, post_days=post_days) for n in names]
     known = _inventories(sc.read_inventory(inventory), data, names, clean)
     with computing("compositing"):
@@ -120,6 +120,12 @@ def _inventories(
     if not ("layover_shadow" in cube if clean is None else clean):
         return dict.fromkeys(tracks, (known, None))
     seen = sc.clean_inventory(known, cube).per_track
+    blind = [track for track in tracks if track not in seen]
+    if blind:
+        raise InputError(
+            f"the cube's layover_shadow lacks the track {', '.join(blind)} and holds {', '.join(seen)}: add it with "
+            "sc.add_geometry, choose others with --track, or train on what is mapped with --no-clean"
+        )
     return {track: (known, seen[track]) for track in tracks}
 
 
@@ -142,7 +148,7 @@ def _patches(stack: xr.DataArray, known: gpd.GeoDataFrame, seen: gpd.GeoDataFram
     """Cut a stack into what a model learns from: labelled windows, or chips with masks."""
     size = model.spec.window_size
     if isinstance(model, sc.models.Segmenter):
-        return sc.sample_chips(stack, known if seen is None else seen, size=size)
+        return sc.sample_chips(stack, known, cleaned=seen, size=size)
     return sc.sample_patches(stack, known, cleaned=seen, size=size)
 
 

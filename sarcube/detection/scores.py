@@ -87,9 +87,9 @@ def score_windows(stack: xr.DataArray, model: "Network", *, stride: int = 32) ->
     BandError
         If the stack's bands are not those of the model.
     InputError
-        If the stack is smaller than a window, not (band, y, x) or without a grid, or the stride cannot be used; if
-        `attrs["radiometry"]` of the stack is another than that of the model. A stack that does not say it passes. If
-        the model judges pixels, not windows.
+        If the stack is smaller than a window, not (band, y, x), without a grid or on one that is turned against the
+        axes of its CRS, or the stride cannot be used; if `attrs["radiometry"]` of the stack is another than that of the
+        model. A stack that does not say it passes. If the model judges pixels, not windows.
     """
     model = window_classifier(model)
     if stack.dims != ("band", "y", "x"):
@@ -97,6 +97,11 @@ def score_windows(stack: xr.DataArray, model: "Network", *, stride: int = 32) ->
     _check_bands(stack, model)
     _check_radiometry(stack, model)
     grid, size = grid_of(stack), model.spec.window_size
+    if grid.affine.b or grid.affine.d:
+        raise InputError(
+            "the stack's grid is turned against the axes of its CRS, and windows are squares along them; bring it to "
+            "one that is not: stack.odc.reproject(GeoBox.from_bbox(stack.odc.geobox.boundingbox, resolution=10))"
+        )
     rows = window_origins(stack.sizes["y"], size, stride)
     columns = window_origins(stack.sizes["x"], size, stride)
     centre = (size - 1) / 2

@@ -24,11 +24,13 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 from rasterio.features import shapes as outlines_of
 
+from sarcube.cube.geometry.antimeridian import on_turn_of_grid
 from sarcube.cube.geometry.ground import geobox_of, metres_per_pixel
-from sarcube.errors import BandError, InputError
-from sarcube.labels.inventory import polygonal, require_polygons
+from sarcube.cube.geometry.mask_layer import check_codes, mask_layer
+from sarcube.errors import InputError
+from sarcube.labels.inventory import covered_ground, polygonal, require_polygons
 from sarcube.labels.rasterise import ONE_THREAD
-from sarcube.sar.look_codes import BOTH, CLEAR, NO_DATA
+from sarcube.sar.look_codes import CLEAR, NO_DATA
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ def clean_inventory(inventory: gpd.GeoDataFrame, cube: xr.Dataset, *, min_area: 
     """
     require_polygons(inventory)
     _check(inventory, min_area)
-    layer = _masks(cube)
+    layer = mask_layer(cube, purpose="cleaning an inventory")
     geobox = geobox_of(cube)
     down, across = metres_per_pixel(geobox)
     rows, mapped = _on_cube(inventory, geobox)
@@ -173,23 +175,9 @@ def _check(inventory: gpd.GeoDataFrame, min_area: float) -> None:
         )
 
 
-def _masks(cube: xr.Dataset) -> xr.DataArray:
-    if "layover_shadow" not in cube:
-        raise BandError(
-            "cleaning an inventory needs layover_shadow, which this cube lacks: run sc.add_geometry(cube) first"
-        )
-    layer = cube["layover_shadow"]
-    if set(layer.dims) != {"track", "y", "x"} or layer.dtype != np.uint8:
-        raise InputError(
-            f"layover_shadow must be uint8 with dimensions (track, y, x), as sc.add_geometry makes it, not "
-            f"{layer.dtype} with {layer.dims}"
-        )
-    return layer.transpose("track", "y", "x")
-
-
 def _on_cube(inventory: gpd.GeoDataFrame, geobox: GeoBox) -> tuple[Indices, Shapes]:
     """Rows of the landslides that a cube holds ground of, and that ground, in the cube's CRS."""
-    shapes: Shapes = inventory.geometry.to_crs(geobox.crs).to_numpy()
+    shapes = on_turn_of_grid(inventory.geometry.to_crs(geobox.crs).to_numpy(), geobox)
     rows_of_grid, columns = geobox.shape
     corners = _to_crs(np.array([[0, 0], [columns, rows_of_grid]], float), geobox)
     outline = shapely.box(corners[:, 0].min(), corners[:, 1].min(), corners[:, 0].max(), corners[:, 1].max())
@@ -198,7 +186,7 @@ def _on_cube(inventory: gpd.GeoDataFrame, geobox: GeoBox) -> tuple[Indices, Shap
     rows = rows[shapely.intersects(shapely.box(*shapely.bounds(shapes[rows]).reshape(-1, 4).T), outline)]
     shapes = shapes[rows]
     for n in np.flatnonzero(~shapely.is_valid(shapes) | ~shapely.covers(outline, shapes)):
-        shapes[n] = shapely.union_all(polygonal(shapely.intersection(shapely.make_valid(shapes[n]), outline)))
+        shapes[n] = shapely.union_all(polygonal(shapely.intersection(covered_ground(shapes[n]), outline)))
     holds_ground = shapely.area(shapes) > 0
     return rows[holds_ground], shapes[holds_ground]
 
@@ -229,11 +217,7 @@ def _tasks(layer: xr.DataArray, geobox: GeoBox, mapped: Shapes) -> Iterator[Any]
 
 def _outline_unseen(mask: NDArray[np.uint8], landslides: Indices, windows: Indices, y0: int, x0: int) -> list[_Piece]:
     """Outline what is not clear in a block (track, y, x), in the window of each landslide."""
-    known = mask != NO_DATA
-    if (mask[known] > BOTH).any():
-        raise InputError(
-            f"layover_shadow must hold OPERA's codes 0 to 3 and 255, not {mask[known].max()}: is it another mask?"
-        )
+    check_codes(mask)
     pieces = []
     for landslide, (r0, r1, c0, c1) in zip(landslides, windows, strict=True):
         there = mask[:, r0 - y0 : r1 - y0, c0 - x0 : c1 - x0]
@@ -299,6 +283,8 @@ def _areas(shapes: Shapes, geobox: GeoBox) -> Floats64:
     """Areas in m²: on the plane of a projected CRS, of a geographic one on the ellipsoid."""
     crs = _crs(geobox)
     if crs.is_geographic:
+        # The same area at any longitude: from 0 on no shape reaches over the cylinder's edge, the antimeridian.
+        shapes = shapely.transform(shapes, lambda points: points - np.array([geobox.affine.c, 0]))
         shapes = gpd.GeoSeries(shapes, crs=crs).to_crs(_EQUAL_AREA).to_numpy()
         return np.asarray(shapely.area(shapes), np.float64)
     return np.asarray(shapely.area(shapes) * crs.axis_info[0].unit_conversion_factor ** 2, np.float64)

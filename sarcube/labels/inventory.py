@@ -18,8 +18,9 @@ log = logging.getLogger(__name__)
 def read_inventory(path: str | Path) -> gpd.GeoDataFrame:
     """Read an inventory of landslides from any vector file that geopandas reads, and repair it.
 
-    Invalid polygons (a ring that crosses itself) are repaired with `shapely.make_valid`; of every geometry only the
-    polygonal parts are kept, and rows without any are dropped. How many is logged.
+    Invalid polygons (a ring that crosses itself) are repaired with `shapely.make_valid`, parts that lie over one
+    another are united; of every geometry only the polygonal parts are kept, and rows without any are dropped. How many
+    is logged.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def repair_inventory(inventory: gpd.GeoDataFrame, *, name: str = "the inventory"
     require_crs(inventory, name)
     present = inventory[~(inventory.geometry.isna() | inventory.geometry.is_empty)]
     invalid = ~present.geometry.is_valid
-    polygons = [shapely.union_all(polygonal(shape)) for shape in shapely.make_valid(present.geometry.to_numpy())]
+    polygons = [covered_ground(shape) for shape in present.geometry]
     kept = present.set_geometry(gpd.GeoSeries(polygons, index=present.index, crs=inventory.crs))
     kept = kept[~kept.geometry.is_empty].reset_index(drop=True)
     if len(inventory) and not len(kept):
@@ -99,6 +100,21 @@ def require_polygons(inventory: gpd.GeoDataFrame, name: str = "the inventory") -
             f"{name} must hold polygons and also holds {', '.join(sorted(others))}: read it with sc.read_inventory, "
             "which keeps the polygons"
         )
+
+
+def covered_ground(shape: Any) -> Any:
+    """Return the ground that a geometry's polygons cover, valid; ground in two of them is covered like any other."""
+    # One by one: `make_valid` takes ground where two parts of one geometry overlap for a hole.
+    repaired = [polygonal(part) for part in shapely.make_valid(polygonal(shape))]
+    return shapely.union_all(np.concatenate([np.empty(0, object), *repaired]))
+
+
+def valid_polygons(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return polygons (n,), of which those that are not valid are repaired as `repair_inventory` does it."""
+    repaired = shapes.copy()
+    for number in np.flatnonzero(~shapely.is_valid(shapes)):
+        repaired[number] = covered_ground(shapes[number])
+    return repaired
 
 
 def polygonal(shape: Any) -> NDArray[np.object_]:

@@ -16,6 +16,9 @@ from sarcube.labels.pixels import CutWindows, Pixels, StackWindows, join_pixels,
 
 Indices = NDArray[np.int64]
 
+UNSEEN = 255
+"""In a mask: a landslide that the track does not see, to be counted neither as one nor as background."""
+
 COLUMNS = ("event", "track", "stack", "y0", "x0", "left", "bottom", "right", "top", "crs", "fraction", "landslide")
 
 
@@ -99,11 +102,11 @@ class Patches:
 
     def read(self, indices: ArrayLike) -> NDArray[np.float32]:
         """Read some images: (k, band, size, size) float32, in the order of the indices."""
-        images = np.asarray(self.pixels.read(np.asarray(indices, np.int64)), np.float32)
+        images = np.asarray(self.pixels.read(self._numbers(indices)), np.float32)
         return fill_gaps(images) if self.filled else images
 
     def read_masks(self, indices: ArrayLike) -> NDArray[np.uint8]:
-        """Read the landslide pixels of some patches: (k, size, size) uint8, 1 landslide.
+        """Read the landslide pixels of some patches: (k, size, size) uint8, 1 landslide, 255 one that is not seen.
 
         Raises
         ------
@@ -114,7 +117,13 @@ class Patches:
             raise InputError(
                 "these patches have labels, but no masks of landslide pixels; sarcube.sample_chips makes some that do"
             )
-        return np.asarray(self.masks.read(np.asarray(indices, np.int64))[:, 0], np.uint8)
+        return np.asarray(self.masks.read(self._numbers(indices))[:, 0], np.uint8)
+
+    def _numbers(self, indices: ArrayLike) -> Indices:
+        chosen = np.asarray(indices)
+        if chosen.dtype == bool:  # as whole numbers it would be the first two patches again and again
+            raise InputError("read takes the indices of patches, not a mask: patches.subset(mask).images")
+        return chosen.astype(np.int64)
 
     def load(self) -> "Patches":
         """Read everything into memory, tile by tile: the same patches, quick to read again."""
@@ -191,6 +200,7 @@ def patches_from_arrays(
     ----------
     images : (n, band, size, size) float32 array
     labels : (n,) bool array
+        Landslide or background; 0 and 1 do as well.
     bands : sequence of str
         What the band axis holds, in order.
     fraction : (n,) float64 array, optional
@@ -205,14 +215,20 @@ def patches_from_arrays(
     Raises
     ------
     InputError
-        If the shapes do not fit.
+        If the shapes do not fit, or labels or masks hold anything but 0 and 1.
     """
-    images, labels = np.asarray(images, np.float32), np.asarray(labels, bool)
+    images, labels = np.asarray(images, np.float32), _flags(labels, "labels").astype(bool)
     n = len(labels)
+    if labels.ndim != 1:
+        raise InputError(f"labels must have the shape (n,), not {labels.shape}")
     if images.ndim != 4 or images.shape[:2] != (n, len(bands)) or images.shape[2] != images.shape[3]:
         raise InputError(f"images must have the shape ({n}, {len(bands)}, size, size), not {images.shape}")
-    if masks is not None and masks.shape != (n, *images.shape[2:]):
-        raise InputError(f"masks must have the shape {(n, *images.shape[2:])}, not {masks.shape}")
+    if fraction is not None and np.shape(fraction) != (n,):
+        raise InputError(f"fraction must have the shape ({n},), not {np.shape(fraction)}")
+    if masks is not None:
+        masks = _flags(masks, "masks").astype(np.uint8)
+        if masks.shape != (n, *images.shape[2:]):
+            raise InputError(f"masks must have the shape {(n, *images.shape[2:])}, not {masks.shape}")
     zeros, nowhere = np.zeros(n, np.int64), np.full(n, np.nan)
     columns: dict[str, ArrayLike] = {
         "event": [event] * n,
@@ -228,10 +244,17 @@ def patches_from_arrays(
         CutWindows(images),
         tuple(bands),
         int(images.shape[-1]),
-        masks=None if masks is None else CutWindows(np.asarray(masks, np.uint8)[:, np.newaxis]),
+        masks=None if masks is None else CutWindows(masks[:, np.newaxis]),
         radiometry=radiometry,
         filled=masks is None,
     )
+
+
+def _flags(values: ArrayLike, name: str) -> NDArray[np.generic]:
+    flags = np.asarray(values)
+    if not np.isin(flags, (0, 1)).all():
+        raise InputError(f"{name} must be True and False, or 1 where landslide and 0 elsewhere: {name} > 0, perhaps")
+    return flags
 
 
 def concatenate_patches(parts: Sequence[Patches]) -> Patches:

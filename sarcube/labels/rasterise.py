@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.features import rasterize
 
+from sarcube.cube.geometry.antimeridian import on_turn_of_grid
 from sarcube.cube.geometry.ground import chunks_of
 from sarcube.errors import InputError
 from sarcube.gaps import window_sums
 from sarcube.labels.coverage import pixel_coverage
-from sarcube.labels.inventory import polygonal, require_polygons
+from sarcube.labels.inventory import polygonal, require_polygons, valid_polygons
 from sarcube.windows import window_origins
 
 Grid: TypeAlias = GeoBox | xr.DataArray | xr.Dataset
@@ -137,8 +138,7 @@ def rasterise_fraction(inventory: gpd.GeoDataFrame, like: Grid) -> NDArray[np.fl
     """
     grid = grid_of(like)
     rows, columns = (int(size) for size in grid.shape)
-    shapes = in_pixels(inventory, grid)
-    shapes = np.where(shapely.is_valid(shapes), shapes, shapely.make_valid(shapes))
+    shapes = valid_polygons(in_pixels(inventory, grid))
     tree = shapely.STRtree(shapes)
     share = np.zeros((rows, columns), np.float32)
     for y0, x0 in _tiles((0, rows), (0, columns)):
@@ -188,7 +188,7 @@ def grid_of(like: Grid) -> GeoBox:
 
 
 def in_pixels(inventory: gpd.GeoDataFrame, grid: GeoBox) -> Shapes:
-    """Bring polygons onto a grid: in pixels from its first corner, x across and y down; empty ones are dropped.
+    """Bring polygons onto a grid: in pixels from its first corner, x across and y down, each part by itself.
 
     Raises
     ------
@@ -196,8 +196,9 @@ def in_pixels(inventory: gpd.GeoDataFrame, grid: GeoBox) -> Shapes:
         If the inventory has no CRS, or other shapes than polygons.
     """
     require_polygons(inventory)
-    shapes = inventory.geometry.to_crs(grid.crs).to_numpy()
-    shapes = shapes[~(shapely.is_missing(shapes) | shapely.is_empty(shapes))]
+    # Parts and not rows, of which one may hold all landslides of a region: each tile is burnt with those near it.
+    shapes = shapely.get_parts(on_turn_of_grid(inventory.geometry.to_crs(grid.crs).to_numpy(), grid))
+    shapes = shapes[~shapely.is_empty(shapes)]
     shapes = shapes[np.isfinite(shapely.bounds(shapes).reshape(-1, 4)).all(axis=1)]  # the CRS does not reach there
     a, b, c, d, e, f = grid.affine[:6]
 

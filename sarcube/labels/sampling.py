@@ -10,12 +10,14 @@ import pandas as pd
 import shapely
 import xarray as xr
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
+from sarcube.cube.geometry.antimeridian import on_turn_of_grid
 from sarcube.errors import InputError
 from sarcube.gaps import MAX_GAPS, count_gaps, window_sums
-from sarcube.labels.inventory import require_crs
-from sarcube.labels.patches import COLUMNS, Patches
+from sarcube.labels.inventory import covered_ground, require_polygons
+from sarcube.labels.patches import COLUMNS, UNSEEN, Patches
 from sarcube.labels.pixels import TILE, StackWindows
 from sarcube.labels.rasterise import grid_of, lazy_label
 from sarcube.windows import regular_origins
@@ -74,7 +76,7 @@ def sample_patches(
     ------
     InputError
         If the stack is smaller than a patch, not a (band, y, x) stack, or without a grid; if an inventory or the region
-        has no CRS.
+        has no CRS or other shapes than polygons, or the region none.
     """
     if not 0 <= min_landslide_fraction < 1:
         raise InputError(f"min_landslide_fraction must be in [0, 1), not {min_landslide_fraction}")
@@ -89,6 +91,7 @@ def sample_chips(
     stack: xr.DataArray,
     inventory: gpd.GeoDataFrame,
     *,
+    cleaned: gpd.GeoDataFrame | None = None,
     region: Region | None = None,
     size: int = 128,
     min_landslide_pixels: int = 1,
@@ -100,10 +103,13 @@ def sample_chips(
     ----------
     stack, inventory, region
         As `sample_patches` takes them.
+    cleaned : GeoDataFrame, optional
+        What the stack's track can see of the landslides (`sarcube.clean_inventory`): landslide pixels that it cannot
+        see are neither landslide nor background in the masks, and nothing is learnt from them.
     size : int
         Pixels along a side of a chip; chips do not overlap.
     min_landslide_pixels : int
-        A chip is a landslide's from so many landslide pixels on.
+        A chip is a landslide's from so many landslide pixels on, of those that are seen.
     background : bool
         Keep chips with fewer as well; the paper leaves them out.
 
@@ -121,9 +127,13 @@ def sample_chips(
     """
     if min_landslide_pixels < 1:
         raise InputError(f"min_landslide_pixels must be at least 1, not {min_landslide_pixels}")
-    table = _windows(stack, inventory, None, region, size, size, size**2 - 1)
+    table = _windows(stack, inventory, cleaned, region, size, size, size**2 - 1)
     table["landslide"] = table.pop("seen") * size**2 >= min_landslide_pixels - 0.5
-    return _patches(stack, table if background else table[table["landslide"]], size, label=lazy_label(inventory, stack))
+    label = lazy_label(inventory, stack)
+    if cleaned is not None:
+        seen = lazy_label(cleaned, stack)
+        label = seen.where((label == 0) | (seen == 1), np.uint8(UNSEEN))
+    return _patches(stack, table if background else table[table["landslide"]], size, label=label)
 
 
 def _patches(stack: xr.DataArray, table: pd.DataFrame, size: int, *, label: xr.DataArray | None = None) -> Patches:
@@ -153,6 +163,7 @@ def _windows(
     if stack.dims != ("band", "y", "x"):
         raise InputError(f"a stack has the dimensions (band, y, x), not {stack.dims}")
     grid = grid_of(stack)
+    area = None if region is None else _ground_of(region, grid)
     label = lazy_label(inventory, stack)
     seen = label if cleaned is None else lazy_label(cleaned, stack)
     rows = np.array(regular_origins(stack.sizes["y"], size, stride), np.int64)
@@ -176,7 +187,7 @@ def _windows(
         log.warning("none of the %d landslides of the inventory lies on the stack", len(inventory))
     table = pd.concat(parts, ignore_index=True).sort_values(["y0", "x0"], ignore_index=True)
     table = _placed(table, stack, grid, size)
-    return table if region is None else table[_inside(table, region, grid.crs)]
+    return table if area is None else table[_inside(table, area)]
 
 
 def _tiles(rows: Indices, columns: Indices) -> Iterator[tuple[Indices, Indices]]:
@@ -199,9 +210,16 @@ def _placed(table: pd.DataFrame, stack: xr.DataArray, grid: Any, size: int) -> p
     )
 
 
-def _inside(table: pd.DataFrame, region: Region, crs: Any) -> NDArray[np.bool_]:
-    require_crs(region, "the region")
-    area: BaseGeometry = region.geometry.to_crs(crs).union_all()
+def _ground_of(region: Region, grid: GeoBox) -> BaseGeometry:
+    require_polygons(region, "the region")
+    shapes = on_turn_of_grid(region.geometry.to_crs(grid.crs).to_numpy(), grid)
+    area: BaseGeometry = shapely.union_all([covered_ground(shape) for shape in shapes])
+    if area.is_empty:
+        raise InputError("the region holds no polygon, so no patch could lie in it; leave it out for the whole stack")
+    return area
+
+
+def _inside(table: pd.DataFrame, area: BaseGeometry) -> NDArray[np.bool_]:
     shapely.prepare(area)
     boxes = shapely.box(table["left"], table["bottom"], table["right"], table["top"])
     inside: NDArray[np.bool_] = shapely.covers(area, boxes)

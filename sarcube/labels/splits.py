@@ -1,6 +1,8 @@
 """Training, validation and test: at random as the papers do, by blocks of ground, or by event."""
 
+import logging
 from collections.abc import Iterator
+from math import inf
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,6 +15,8 @@ from pyproj import Transformer
 from sarcube.errors import InputError
 from sarcube.labels.patches import Patches
 
+log = logging.getLogger(__name__)
+
 Indices: TypeAlias = NDArray[np.int64]
 Method: TypeAlias = Literal["random", "blocked"]
 
@@ -21,6 +25,7 @@ LEFT_OUT = -1
 
 Ground: TypeAlias = NDArray[np.float64]
 _HAIR = 0.005  # of a patch's width: less than a pixel
+_FAR = 2e6  # metres, between patches of one event: what no event reaches, nor a projection's plane
 
 
 class Split(NamedTuple):
@@ -52,8 +57,10 @@ def split_patches(
     method : {"random", "blocked"}
         "random": each patch by itself, as Nava et al. 2026 (GMD 19, 167, section 3) do. A landslide that lies in two
         patches, and the two tracks' views of one slope, may then be learnt from and tested on: scores come out too
-        high. "blocked": whole squares of ground, with all tracks' patches in them, and a strip of `buffer` metres
-        between what is learnt from, chosen by and tested on. docs/leakage.md measures the difference.
+        high. Patches of one track that share ground (a stride below their size, two composites of one track) make it
+        worse, and are logged as a warning. "blocked": whole squares of ground, with all tracks' patches in them, and a
+        strip of `buffer` metres between what is learnt from, chosen by and tested on. docs/leakage.md measures the
+        difference.
     test_fraction : float
         Share of each event, and within it of each class, for the test.
     validation_fraction : float
@@ -81,10 +88,10 @@ def split_patches(
     Raises
     ------
     InputError
-        If a share, ratio or length cannot be used; if patches that know no place are to be split by blocks; if an event
-        has too few blocks.
+        If a share, ratio, length or seed cannot be used; if patches that know no place, or patches of one event that
+        are 2000 km apart, are to be split by blocks; if an event has too few blocks.
     """
-    _check(method, test_fraction, validation_fraction, block_size, buffer, max_test_ratio, max_train_ratio)
+    _check(method, test_fraction, validation_fraction, block_size, buffer, seed, max_test_ratio, max_train_ratio)
     part = np.full(len(patches), LEFT_OUT, np.int64)
     for number, event in enumerate(dict.fromkeys(patches.events)):
         there = np.flatnonzero(patches.events == event)
@@ -99,6 +106,8 @@ def split_patches(
         for which, ratio in ((TRAINING, max_train_ratio), (VALIDATION, max_test_ratio), (TEST, max_test_ratio)):
             here = there[part[there] == which]
             part[here[~_capped(patches.labels[here], ratio, draws)]] = LEFT_OUT
+        if method == "random":
+            _warn_of_shared_ground(patches.table.iloc[there], part[there], str(event))
     return Split(*(patches.subset(part == which) for which in (TRAINING, VALIDATION, TEST)))
 
 
@@ -125,7 +134,8 @@ def leave_one_event_out(
     Yields
     ------
     str, Split
-        The event left out, and (train, validation, test), the test being all its patches but for `max_test_ratio`.
+        The event left out, and (train, validation, test), the test being all its patches but for `max_test_ratio`. A
+        warning is logged where they share ground with another event.
 
     Raises
     ------
@@ -149,6 +159,16 @@ def leave_one_event_out(
         )
         test = patches.subset(patches.events == name)
         kept = _capped(test.labels, max_test_ratio, np.random.default_rng([seed, len(names), number]))
+        learnt = patches.table[patches.events != name]
+        shared = int(_overlapping(test.table, learnt).sum())
+        if shared:
+            log.warning(
+                'event "%s": %d of its %d patches share ground with other events, so that it is no place never seen; '
+                "give stacks of one place one event",
+                name,
+                shared,
+                len(test),
+            )
         yield str(name), Split(others.train, others.validation, test.subset(kept))
 
 
@@ -168,7 +188,7 @@ def share_ground(a: Patches, b: Patches, *, buffer: float = 0.0) -> Indices:
     Raises
     ------
     InputError
-        If patches know no place.
+        If patches know no place, or those of one event are 2000 km apart.
     """
     found: list[Indices] = []
     for event in dict.fromkeys(a.events):
@@ -222,7 +242,41 @@ def _by_blocks(
     for kept_from, others in ((VALIDATION, (TEST,)), (TRAINING, (VALIDATION, TEST))):
         here = np.flatnonzero(part == kept_from)
         part[here[_near(ground[here], ground[np.isin(part, others)], buffer)]] = LEFT_OUT
+        if len(here) and not (part == kept_from).any():
+            log.warning(
+                'event "%s": all its patches for %s lie within %g m of others and are left out; take a smaller buffer '
+                "or larger blocks",
+                event,
+                "training" if kept_from == TRAINING else "validation",
+                buffer,
+            )
     return part
+
+
+def _warn_of_shared_ground(table: pd.DataFrame, part: Indices, event: str) -> None:
+    """Say of a random split where one track's patches lie over one another across it; two tracks' always do."""
+    for track in dict.fromkeys(table["track"]):
+        here = (table["track"] == track).to_numpy()
+        learnt, judged = table[here & (part == TRAINING)], table[here & np.isin(part, (VALIDATION, TEST))]
+        shared = int(_overlapping(judged, learnt).sum())
+        if shared:
+            log.warning(
+                'event "%s", track "%s": %d of %d patches for validation and test share ground with training patches; '
+                'their scores will be too high; method="blocked" keeps them apart',
+                event,
+                track,
+                shared,
+                len(judged),
+            )
+
+
+def _overlapping(a: pd.DataFrame, b: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which patches of `a` lie over any of `b`, of whatever event, in the same CRS: (n,)."""
+    over = np.zeros(len(a), bool)
+    for system in set(a["crs"]) & set(b["crs"]) - {""}:
+        here = np.flatnonzero(a["crs"] == system)
+        over[here] = _near(_corners(a.iloc[here]), _corners(b[b["crs"] == system]), 0)
+    return over
 
 
 def _near(a: Ground, b: Ground, buffer: float) -> NDArray[np.bool_]:
@@ -232,7 +286,10 @@ def _near(a: Ground, b: Ground, buffer: float) -> NDArray[np.bool_]:
         # Neighbours on a grid touch, and share no ground; between projections corners are moved by a hair.
         shrunk = a + _HAIR * (a.mean(axis=1, keepdims=True) - a)
         tree = shapely.STRtree(np.asarray(shapely.polygons(b)))
-        near[tree.query(shapely.polygons(shrunk), predicate="dwithin", distance=buffer)[0]] = True
+        widths = np.ptp(a, axis=1).max(axis=1)
+        # Shrunk on each side by half a hair of its width, so that a patch is that much farther from its neighbours.
+        apart = buffer + (0.49 * _HAIR * widths if buffer else 0 * widths)
+        near[tree.query(shapely.polygons(shrunk), predicate="dwithin", distance=apart)[0]] = True
     return near
 
 
@@ -244,17 +301,32 @@ def _on_the_ground(table: pd.DataFrame, event: str) -> Ground:
             f'patches of event "{event}" were made of arrays: nobody knows where they lie; split them with '
             'method="random"'
         )
-    sides = ["left", "bottom", "right", "bottom", "right", "top", "left", "top"]
-    corners = table[sides].to_numpy(np.float64).reshape(len(table), 4, 2)
-    plane = next((system for system in systems if CRS(system).projected), None)
+    corners = _corners(table)
+    plane = next((system for system in systems if _is_metric(system)), None)
     if plane is None:
-        plane = f"+proj=aeqd +lon_0={corners[0, 0, 0]} +lat_0={corners[0, 0, 1]} +units=m"
+        first = Transformer.from_crs(systems[0], "EPSG:4326", always_xy=True).transform(*corners[0, 0])
+        plane = f"+proj=aeqd +lon_0={first[0]} +lat_0={first[1]} +units=m"
     for system in systems:
         if system != plane:
             here = (table["crs"] == system).to_numpy()
             to_plane = Transformer.from_crs(system, plane, always_xy=True)
             corners[here] = np.stack(to_plane.transform(*np.moveaxis(corners[here], 2, 0)), axis=-1)
+    if len(corners) and not np.ptp(corners.reshape(-1, 2), axis=0).max() < _FAR:
+        raise InputError(
+            f'patches of event "{event}" lie more than {_FAR / 1000:.0f} km apart: are there two events of that name? '
+            'Name them in attrs["event"] of their stacks'
+        )
     return corners
+
+
+def _corners(table: pd.DataFrame) -> Ground:
+    sides = ["left", "bottom", "right", "bottom", "right", "top", "left", "top"]
+    return table[sides].to_numpy(np.float64).reshape(len(table), 4, 2)
+
+
+def _is_metric(system: str) -> bool:
+    crs = CRS(system).proj
+    return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info)
 
 
 def _capped(labels: NDArray[np.bool_], ratio: float | None, draws: np.random.Generator) -> NDArray[np.bool_]:
@@ -273,6 +345,7 @@ def _check(
     validation_fraction: float,
     block_size: float,
     buffer: float,
+    seed: int,
     *ratios: float | None,
 ) -> None:
     if method not in ("random", "blocked"):
@@ -282,8 +355,10 @@ def _check(
             f"test_fraction and validation_fraction must be shares in [0, 1), not {test_fraction} and "
             f"{validation_fraction}"
         )
-    if not block_size > 0 or not buffer >= 0:
+    if not 0 < block_size < inf or not buffer >= 0:
         raise InputError(f"block_size must be > 0 and buffer >= 0 metres, not {block_size} and {buffer}")
     for ratio in ratios:
-        if ratio is not None and not ratio > 0:
-            raise InputError(f"a ratio of background to landslides must be > 0 or None, not {ratio}")
+        if ratio is not None and not 0 < ratio < inf:
+            raise InputError(f"a ratio of background to landslides must be > 0 or None for all, not {ratio}")
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, not {seed}")

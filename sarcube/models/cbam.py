@@ -2,20 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from sarcube.errors import InputError
 from sarcube.models.block_attention import BlockAttention
-from sarcube.models.blocks import Block, resize_to_half, resize_to_quarter
-from sarcube.models.classifier import WindowClassifier
-from sarcube.models.classifier_options import filters_and_dropout
-from sarcube.models.fresh import check_options, keras_initialised, named_bands, seeded
+from sarcube.models.cnn import CNN
+from sarcube.models.fresh import keras_initialised, named_bands, seeded
 from sarcube.models.spec import ModelSpec
 
 
-class CBAM(WindowClassifier):
+class CBAM(CNN):
     """The light CNN, with channel and spatial attention on each of its three maps.
 
     For 64 x 64 windows: map 1 (F, 64, 64), attended, pooled; map 2 (F, 32, 32), attended, pooled; map 3 (F, 16, 16),
@@ -23,33 +16,11 @@ class CBAM(WindowClassifier):
     flatten; dropout; dense 8F; ReLU; one logit.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec)
-        filters, dropout = filters_and_dropout(spec)
-        if spec.window_size % 8:
-            raise InputError(
-                f"the cbam pools three times: its window size must be a multiple of 8, not {spec.window_size}"
-            )
-        check_options(spec, "filters", "dropout")
-        self.block1 = Block(len(spec.bands), filters)
-        self.attention1 = BlockAttention(filters)
-        self.block2 = Block(filters, filters)
-        self.attention2 = BlockAttention(filters)
-        self.block3 = Block(filters, filters)
-        self.attention3 = BlockAttention(filters)
-        self.dropout = nn.Dropout(dropout)
-        self.dense = nn.Linear((spec.window_size // 8) ** 2 * 3 * filters, 8 * filters)
-        self.output = nn.Linear(8 * filters, 1)
+    options = ("filters", "dropout")
 
-    def logits(self, windows: Tensor) -> Tensor:
-        """Normalised windows (n, band, size, size) to logits (n,)."""
-        map1 = self.attention1(self.block1(windows.contiguous(memory_format=torch.channels_last)))
-        map2 = self.attention2(self.block2(functional.max_pool2d(map1, 2)))
-        map3 = self.attention3(self.block3(functional.max_pool2d(map2, 2)))
-        joined = torch.cat([resize_to_quarter(map1), resize_to_half(map2), map3], dim=1)
-        features = self.dropout(functional.max_pool2d(joined, 2).flatten(1))
-        logits: Tensor = self.output(functional.relu(self.dense(features)))
-        return logits.squeeze(1)
+    def attention(self, filters: int) -> BlockAttention:
+        """Channel and spatial attention."""
+        return BlockAttention(filters)
 
 
 def cbam_from_spec(spec: ModelSpec, *, seed: int = 0) -> CBAM:

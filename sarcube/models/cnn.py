@@ -22,30 +22,37 @@ class CNN(WindowClassifier):
     one logit. With the option `joined` = 1 map 3 takes the place of maps 1 and 2.
     """
 
+    options: tuple[str, ...] = ("filters", "dropout", "joined")
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        check_options(spec, *self.options)
         filters, dropout = filters_and_dropout(spec)
         if spec.window_size % 8:
             raise InputError(
-                f"the cnn pools three times: its window size must be a multiple of 8, not {spec.window_size}"
+                f"the {spec.architecture} pools three times: its window size must be a multiple of 8, "
+                f"not {spec.window_size}"
             )
         joined = spec.options.get("joined", 3)
-        if joined not in (1, 3):
+        if not isinstance(joined, int) or joined not in (1, 3):
             raise InputError(f"joined must be 3, the papers' maps 1, 2 and 3, or 1, map 3 three times; not {joined!r}")
-        check_options(spec, "filters", "dropout", "joined")
         self.third_alone = joined == 1
-        self.block1 = Block(len(spec.bands), filters)
-        self.block2 = Block(filters, filters)
-        self.block3 = Block(filters, filters)
+        self.block1, self.attention1 = Block(len(spec.bands), filters), self.attention(filters)
+        self.block2, self.attention2 = Block(filters, filters), self.attention(filters)
+        self.block3, self.attention3 = Block(filters, filters), self.attention(filters)
         self.dropout = nn.Dropout(dropout)
         self.dense = nn.Linear((spec.window_size // 8) ** 2 * 3 * filters, 8 * filters)
         self.output = nn.Linear(8 * filters, 1)
 
+    def attention(self, filters: int) -> nn.Module:
+        """What follows each block: nothing here, attention in `sarcube.models.cbam`."""
+        return nn.Identity()
+
     def logits(self, windows: Tensor) -> Tensor:
         """Normalised windows (n, band, size, size) to logits (n,)."""
-        map1 = self.block1(windows.contiguous(memory_format=torch.channels_last))
-        map2 = self.block2(functional.max_pool2d(map1, 2))
-        map3 = self.block3(functional.max_pool2d(map2, 2))
+        map1 = self.attention1(self.block1(windows.contiguous(memory_format=torch.channels_last)))
+        map2 = self.attention2(self.block2(functional.max_pool2d(map1, 2)))
+        map3 = self.attention3(self.block3(functional.max_pool2d(map2, 2)))
         others = [map3, map3] if self.third_alone else [resize_to_quarter(map1), resize_to_half(map2)]
         joined = torch.cat([*others, map3], dim=1)
         features = self.dropout(functional.max_pool2d(joined, 2).flatten(1))

@@ -12,7 +12,7 @@ from sarcube.models.network import Network
 class Segmenter(Network):
     """Base of the models that give each pixel one logit; a subclass defines `logits` and `multiple`.
 
-    A pixel that is not valid (NaN) in a band is taken for the band's mean, as Boehm et al. 2022 do: 0 once it is
+    A pixel that is not valid (not finite) in a band is taken for the band's mean, as Boehm et al. 2022 do: 0 once it is
     normalised. What the model says there is worth nothing, and whoever calls it must leave it out.
 
     Attributes
@@ -29,7 +29,7 @@ class Segmenter(Network):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (n, band, y, x) in the spec's unit, NaN where not valid, to logits (n, y, x)."""
-        return self.logits(torch.nan_to_num(self.normalised(images), nan=0.0))
+        return self.logits(torch.nan_to_num(self.normalised(images), nan=0.0, posinf=0.0, neginf=0.0))
 
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of a landslide in each pixel, image by image: none depends on another.

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +21,8 @@ N = TypeVar("N", bound=Network)
 
 SPEC_KEY = "sarcube_model_spec"
 HASH_KEY = "sarcube_model_hash"
+_DTYPES = {"F32": torch.float32, "I64": torch.int64}
+"""What networks are made of, by safetensors' names."""
 
 
 def save_model(model: Network, path: str | Path) -> Path:
@@ -39,14 +42,19 @@ def save_model(model: Network, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the suffix is another one.
+        If the suffix is another one, or the model is not the one that its spec describes, so that `load_model` could
+        not read it again.
     StoreError
         If it cannot be written.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f'weights are written as .safetensors, not "{path.name}"')
-    data = save(_tensors(model), {SPEC_KEY: model.spec.to_json(), HASH_KEY: model_hash(model)})
+    tensors = _tensors(model)
+    kinds = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    if misfit := _misfit(model.spec, kinds) or _not_finite(tensors):
+        raise InputError(f"the model is not what its spec describes, and could not be read again: {misfit}")
+    data = save(tensors, {SPEC_KEY: model.spec.to_json(), HASH_KEY: model_hash(model)})
     with replacing(path) as temporary:
         temporary.write_bytes(data)
     return path
@@ -69,9 +77,9 @@ def load_model(name_or_path: str | Path) -> Network:
     ------
     ReadError
         If the file is not there, is not safetensors, carries no spec, or its tensors are not those that the spec
-        asks for.
+        asks for, finite.
     InputError
-        If no packaged model has that name, or the spec names an architecture that does not exist.
+        If no packaged model has that name, or the spec describes no model that can be built.
     """
     path = _resolve(name_or_path)
     try:
@@ -83,13 +91,17 @@ def load_model(name_or_path: str | Path) -> Network:
                     "write weights with sarcube.save_model"
                 )
             spec = ModelSpec.from_json(metadata[SPEC_KEY])
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-            _check_shapes(spec, shapes, path)
-            tensors = {key: file.get_tensor(key) for key in shapes}
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            kinds = {key: (tuple(part.get_shape()), _DTYPES.get(part.get_dtype())) for key, part in slices.items()}
+            if misfit := _misfit(spec, kinds):
+                raise ReadError(f'"{path}" does not hold the weights that its spec describes: {misfit}')
+            tensors = {key: file.get_tensor(key) for key in kinds}
     except (SafetensorError, OSError) as error:
         if isinstance(error, ReadError):
             raise
         raise ReadError(f'"{path}" is not a readable safetensors file: {error}') from error
+    if spoilt := _not_finite(tensors):
+        raise ReadError(f'"{path}" holds no weights that can be used: {spoilt}')
     model = build(spec)
     model.load_state_dict(tensors)
     if HASH_KEY in metadata and metadata[HASH_KEY] != model_hash(model):
@@ -146,18 +158,28 @@ def _resolve(name_or_path: str | Path) -> Path:
     return Path(str(resources.files("sarcube.models") / "pretrained" / f"{name_or_path}.safetensors"))
 
 
-def _check_shapes(spec: ModelSpec, shapes: dict[str, tuple[int, ...]], path: Path) -> None:
+def _misfit(spec: ModelSpec, found: Mapping[str, tuple[tuple[int, ...], torch.dtype | None]]) -> str:
+    """Say what of the shapes and types of tensors is not as the network of a spec has it; nothing if all is."""
     with torch.device("meta"):  # shapes alone: a file may claim sizes that would not fit into memory
-        expected = {name: tuple(tensor.shape) for name, tensor in build(spec).state_dict().items()}
-    missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
+        expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in build(spec).state_dict().items()}
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     if missing or extra:
-        raise ReadError(
-            f'"{path}" does not hold the weights of a {spec.architecture}: '
-            f"missing {', '.join(missing) or 'nothing'}; unexpected {', '.join(extra) or 'nothing'}"
+        return (
+            f"of a {spec.architecture}, missing {', '.join(missing) or 'nothing'}; "
+            f"unexpected {', '.join(extra) or 'nothing'}"
         )
-    for name, shape in expected.items():
-        if shapes[name] != shape:
-            raise ReadError(
-                f'"{path}": the tensor {name} has the shape {shapes[name]}, but a {spec.architecture} with options '
+    for name, (shape, dtype) in expected.items():
+        if found[name][0] != shape:
+            return (
+                f"the tensor {name} has the shape {found[name][0]}, but a {spec.architecture} with options "
                 f"{dict(spec.options)} and bands {spec.bands} needs {shape}"
             )
+        if found[name][1] != dtype:
+            return f"the tensor {name} is not of {dtype} (make it so with model.float())"
+    return ""
+
+
+def _not_finite(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Say which tensor would make every probability NaN, which looks like ground without data; nothing if none."""
+    spoilt = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    return f"the tensor {spoilt[0]} holds NaN or infinite values, as after training that diverged" if spoilt else ""

@@ -79,8 +79,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "augment", tuple(self.augment))
         for name in ("epochs", "batch_size", "patience", "at_once"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
         if self.seed < 0:
             raise InputError(f"seed must be 0 or more, not {self.seed}")
         if not self.learning_rate > 0 or not isfinite(self.learning_rate) or not self.weight_decay >= 0:

@@ -38,7 +38,8 @@ class PatchDataset(IterableDataset[dict[str, Any]]):
     ------
     dict
         image (band, size, size) float32 tensor, NaN where not valid if there are masks; label (bool); fraction; mask
-        (size, size) uint8 tensor if there are masks; event, track, left, bottom, right, top, crs.
+        (size, size) uint8 tensor if there are masks, 255 where to be left out; event, track, left, bottom, right, top,
+        crs.
 
     Raises
     ------

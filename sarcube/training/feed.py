@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcube.errors import InputError
-from sarcube.labels.patches import Patches
+from sarcube.labels.patches import UNSEEN, Patches
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
@@ -34,7 +34,8 @@ def batches(
     batch_size : int
         A share's last batch has what is left.
     by_pixel : bool
-        Give masks, and images with NaN where they are not valid; otherwise labels, and images that must be finite.
+        Give masks, NaN where a landslide is not seen, and images with NaN where they are not valid; otherwise labels,
+        and images that must be finite.
     name : str
         What to call the patches in an error.
 
@@ -64,7 +65,8 @@ def read_share(patches: Patches, share: Indices, *, by_pixel: bool, name: str) -
     if by_pixel:
         images = patches.read(share)
         images[~np.isfinite(images)] = np.nan
-        return images, patches.read_masks(share).astype(np.float32)
+        masks = patches.read_masks(share)
+        return images, np.where(masks == UNSEEN, np.float32(np.nan), masks.astype(np.float32))
     try:
         images = patches.read(share)
     except InputError as error:

@@ -136,14 +136,14 @@ def _judged(model: Network, patches: Patches, config: TrainConfig) -> Iterator[t
 
 
 def _judge(model: Network, images: Floats, truth: Floats, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Return logits and truth of windows (n,), or of all pixels that are valid in every band (m,)."""
+    """Return logits and truth of windows (n,), or of all pixels that are valid and to be judged (m,)."""
     device = torch.device(config.device)
     on_device, expected = torch.from_numpy(images).to(device), torch.from_numpy(truth).to(device)
     with _autocast(config):
         logits = model(on_device)
     logits = logits.float()
     if expected.ndim > 1:
-        valid = ~torch.isnan(on_device).any(dim=1)
+        valid = ~(torch.isnan(on_device).any(dim=1) | torch.isnan(expected))
         logits, expected = logits[valid], expected[valid]
     return logits, expected
 

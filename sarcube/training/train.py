@@ -18,7 +18,7 @@ from sarcube.models.classifier import WindowClassifier
 from sarcube.models.network import Network
 from sarcube.models.segmenter import Segmenter
 from sarcube.models.spec import ModelSpec
-from sarcube.training.checkpoint import fingerprint, read_checkpoint, write_checkpoint
+from sarcube.training.checkpoint import fingerprint, first_pixels, read_checkpoint, write_checkpoint
 from sarcube.training.config import TrainConfig
 from sarcube.training.deterministic import deterministic
 from sarcube.training.loop import best_threshold, run_epoch, validate
@@ -105,10 +105,17 @@ def train(
             restore(state, kept["state"])
             logger.info("%d epochs were trained before", len(state.history))
         if kept is None or not kept["finished"]:
+            pixels = "" if path is None else first_pixels(training, validation)
+            if kept is not None and kept.get("pixels") != pixels:
+                raise InputError(
+                    f'the checkpoint "{path}" is of patches of the same places and labels with other pixels; repeat '
+                    "that call to go on with it, name another file, or delete this one"
+                )
             with recording(log, state.history) as record:
                 for entry in _epochs(state, training, validation, config):
                     if path is not None:
-                        write_checkpoint(path, {"finished": False, "state": as_dict(state)}, made_by)
+                        unfinished = {"finished": False, "pixels": pixels, "state": as_dict(state)}
+                        write_checkpoint(path, unfinished, made_by)
                     record(entry)
                     if progress is not None:
                         progress(dict(entry))

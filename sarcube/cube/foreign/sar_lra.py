@@ -94,13 +94,13 @@ def _band_numbers(file: RasterFile) -> dict[str, int]:
             f"{file.shown} has {file.bands} bands without names; expected four, postVV, postVH, diffVV, diffVH, or "
             "two, postVV, diffVV"
         )
-    found = {_NAMES[text]: number for number, text in enumerate(file.descriptions, start=1) if text in _NAMES}
+    found = [(_NAMES[text], number) for number, text in enumerate(file.descriptions, start=1) if text in _NAMES]
     for order in (_ORDERS[4], _ORDERS[2]):
-        if set(found) == set(order):
-            return {name: found[name] for name in order}
+        if sorted(name for name, _ in found) == sorted(order):  # each once
+            return {name: dict(found)[name] for name in order}
     raise BandError(
         f"{file.shown} has the bands {', '.join(text or 'without name' for text in file.descriptions)}; expected "
-        "postVV, postVH, diffVV, diffVH, or postVV, diffVV"
+        "postVV, postVH, diffVV, diffVH, or postVV, diffVV, each once"
     )
 
 

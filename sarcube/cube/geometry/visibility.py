@@ -19,9 +19,11 @@ from dask.delayed import delayed
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from sarcube.cube.geometry.antimeridian import on_turn_of_grid
 from sarcube.cube.geometry.ground import geobox_of, mapped, metres_per_pixel
-from sarcube.errors import BandError, InputError
-from sarcube.sar.look_codes import BOTH, CLEAR, LAYOVER, NO_DATA, SHADOW
+from sarcube.cube.geometry.mask_layer import check_codes, mask_layer
+from sarcube.errors import InputError
+from sarcube.sar.look_codes import CLEAR, LAYOVER, NO_DATA, SHADOW
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +131,7 @@ def visibility(cube: xr.Dataset, inventory: gpd.GeoDataFrame | None = None) -> V
     >>> table.loc["any track", ["seen_share", "landslide_seen_share"]]
     >>> blind = tracks_seeing == 0
     """
-    layer = _layer(cube)
+    layer = mask_layer(cube, purpose="visibility")
     geobox = geobox_of(cube)
     landslides = _NO_LANDSLIDES if inventory is None else _on_grid(inventory, geobox)
     parts: list[_Part] = compute(list(_tasks(layer, geobox, landslides)))[0]
@@ -138,18 +140,6 @@ def visibility(cube: xr.Dataset, inventory: gpd.GeoDataFrame | None = None) -> V
     if inventory is not None:
         table = table.join(_landslides(parts, lines, len(landslides.numbers)))
     return Visibility(table, _tracks_seeing(layer, mapped(cube)))
-
-
-def _layer(cube: xr.Dataset) -> xr.DataArray:
-    if "layover_shadow" not in cube:
-        raise BandError("visibility needs layover_shadow, which this cube lacks: run sc.add_geometry(cube) first")
-    layer = cube["layover_shadow"]
-    if set(layer.dims) != {"track", "y", "x"} or layer.dtype != np.uint8:
-        raise InputError(
-            f"layover_shadow must be uint8 with dimensions (track, y, x), as sc.add_geometry makes it, not "
-            f"{layer.dtype} with {layer.dims}"
-        )
-    return layer.transpose("track", "y", "x")
 
 
 def _tracks_seeing(layer: xr.DataArray, mapping: dict[str, str]) -> xr.DataArray:
@@ -183,6 +173,7 @@ def _on_grid(inventory: gpd.GeoDataFrame, geobox: GeoBox) -> _Landslides:
             f"an inventory must hold polygons; this one also holds {', '.join(sorted(kinds))}: read it with "
             "sc.read_inventory, which keeps the polygons"
         )
+    shapes = on_turn_of_grid(shapes, geobox)
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     bounds = np.where(np.isfinite(bounds).all(axis=1, keepdims=True), bounds, np.inf)  # the CRS does not reach there
     rows, columns = geobox.shape
@@ -197,7 +188,9 @@ def _on_grid(inventory: gpd.GeoDataFrame, geobox: GeoBox) -> _Landslides:
         )
     )
     windows = np.column_stack([np.floor(top), np.floor(bottom) + 1, np.floor(left), np.floor(right) + 1])
-    everything = _Landslides(np.arange(len(shapes)), shapely.to_wkb(shapes), windows.astype(np.int64))
+    everything = _Landslides(
+        np.arange(len(shapes)), np.asarray(shapely.to_wkb(shapes), object), windows.astype(np.int64)
+    )
     landslides = everything.within(0, rows, 0, columns)
     if len(shapes) and not len(landslides.numbers):
         logger.warning("none of the %d landslides of the inventory lies on the cube", len(shapes))
@@ -242,11 +235,8 @@ def _look_at_block(
 
 def _judge(mask: Mask) -> Flags:
     """(track, y, x) codes -> (line, kind, y, x): known, seen, layover, shadow, no data; by track, any and all."""
+    check_codes(mask)
     known = mask != NO_DATA
-    if (known & (mask > BOTH)).any():
-        raise InputError(
-            f"layover_shadow must hold OPERA's codes 0 to 3 and 255, not {mask[known].max()}: is it another mask?"
-        )
     seen = mask == CLEAR
     layover, shadow = (known & ((mask & bit) != 0) for bit in (LAYOVER, SHADOW))
     lines = [np.stack([known, seen, layover, shadow, ~known], axis=1)]
