@@ -16,6 +16,9 @@ from servers.programs import missing
 if TYPE_CHECKING:
     from servers.archive import Archive
 
+# Of torch, in tests and in what they start: two workers with two threads each mostly wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _tests = count()
 settings.register_profile("sarcube", deadline=None, max_examples=25)
 settings.load_profile("sarcube")

@@ -12,7 +12,7 @@ from benchmarks.composite_cube import store_cube
 from benchmarks.leakage import as_many, at_ratio, compare_splits, summary
 from benchmarks.patches import apart
 from benchmarks.patches_apart import sampled
-from sarcube.labels.patches import patches_from_arrays
+from sarcube.labels.patches import concatenate_patches, patches_from_arrays
 
 SMALL = {"epochs": 1, "filters": 2}
 
@@ -84,7 +84,8 @@ def test_a_network_is_measured_on_both_splits():
     corners = draws.integers(0, 1200, (120, 2))
     stack = make_stack(1280, 1280)
     patches = sc.sample_patches(stack, make_inventory(*((y, x, y + 40, x + 40) for y, x in corners)))
-    row = compare_splits(patches, patches, Namespace(epochs=1, patience=1, filters=2), seed=0)
-    assert row["random_train"] == row["blocked_train"]
+    pooled = concatenate_patches([patches, patches])
+    row = compare_splits(patches, pooled, patches, Namespace(epochs=1, patience=1, filters=2), seed=0)
     assert row["blocked_neighbours"] == 0 < row["random_neighbours"]
-    assert row["leakage"] == pytest.approx(row["random_test_auprc"] - row["blocked_test_auprc"])
+    for name in ("random", "pooled"):
+        assert row[f"leakage_{name}"] == pytest.approx(row[f"{name}_hidden"] - row["blocked_hidden"])

@@ -105,7 +105,7 @@ def train(
     kept.unlink(missing_ok=True)
     best = min(trained.history, key=lambda entry: entry["validation_loss"])
     out.print(
-        f"{len(trained.history)} epochs; the {best['epoch']:.0f}th is kept: validation loss "
+        f"{len(trained.history)} epochs; epoch {best['epoch']:.0f} is kept: validation loss "
         f"{best['validation_loss']:.5f}, AUPRC {best['validation_auprc']:.3f}",
         highlight=False,
     )
