@@ -5,10 +5,10 @@
 Patches of simulated events (both tracks, 60 days before and 12 after) are split at random, as the papers do, and by
 blocks of ground with a strip between; and, pooled with those of 24 days after, at random once more. The same network is
 trained on each and measured on the split's own test patches and on events that no network saw. What a split's own test
-says more than unseen events do, beyond what the blocked one's does, is what it hides: its leakage. Then the same network
-is trained on labels of the whole inventory and on labels cleaned of layover and shadow, on as many patches. Every
-difference is between networks of one seed; `docs/leakage.md` says what each key means. Nothing here was measured on a
-real event.
+says more than unseen events do, beyond what the blocked one's does, is what it hides: its leakage. Then the same
+network is trained on labels of the whole inventory and on labels cleaned of layover and shadow, on as many patches.
+Every difference is between networks of one seed; `docs/leakage.md` says what each key means. Nothing here was measured
+on a real event.
 """
 
 import argparse
