@@ -192,10 +192,10 @@ def main() -> None:
         name: at_ratio(concatenate_patches([getattr(event, name) for event in others]), 0)
         for name in ("whole", "cleaned")
     }
+    whole, pooled = (concatenate_patches([getattr(event, name) for event in seen]) for name in ("whole", "pooled"))
     rows = []
     for seed in range(args.seeds):
-        together = [concatenate_patches([getattr(event, name) for event in seen]) for name in ("whole", "pooled")]
-        row = compare_splits(*together, unseen["whole"], args, seed)
+        row = compare_splits(whole, pooled, unseen["whole"], args, seed)
         row |= compare_labels(seen, unseen, args, seed)
         rows.append(row)
         chosen = ("blocked_test_auprc", "leakage_random", "leakage_pooled", "cleaning_on_cleaned")
@@ -206,7 +206,7 @@ def main() -> None:
             "seeds_of_events": [SEEDS_FROM + number for number in range(args.events + args.unseen)],
             "settings": {key: value for key, value in vars(args).items() if key != "json"},
             "environment": environment() | {"versions": {name: version(name) for name in _PACKAGES}},
-            "patches": len(concatenate_patches([event.whole for event in seen])),
+            "patches": len(whole),
             "chance": 1 / (1 + RATIO),
             "lost_share": statistics.mean(event.lost_share for event in events),
             "summary": summary(rows),
