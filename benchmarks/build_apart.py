@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import peak_gib
+
 LAZY_CRS = "EPSG:32647"
 LAZY_CHUNK = 1024
 
@@ -24,12 +26,12 @@ def memory(items: Path, size: int, store: Path, threads: int) -> dict[str, float
     from sarcube import load, write_cube
 
     scenes = read_items(items)
-    bare = _peak_gib()
+    bare = peak_gib()
     start = time.perf_counter()
     with dask.config.set(scheduler="threads", num_workers=threads):
         write_cube(load(scenes, geobox=cube_grid(size)), store)
     seconds = time.perf_counter() - start
-    return {"peak_rss_gib": _peak_gib(), "imports_rss_gib": bare, "seconds": seconds}
+    return {"peak_rss_gib": peak_gib(), "imports_rss_gib": bare, "seconds": seconds}
 
 
 def lazy(items: Path, engine: str) -> dict[str, float]:
@@ -60,14 +62,6 @@ def _lazy_call(engine: str) -> Any:
     from sarcube import load
 
     return lambda items, bbox: load(items, bbox=bbox, crs=LAZY_CRS, resolution=10)
-
-
-def _peak_gib() -> float:
-    """Return this process's own peak: getrusage would give that of its parent, where that is higher."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 2**20
-    raise RuntimeError("the peak of memory is read from /proc/self/status, which needs Linux")
 
 
 def main(arguments: list[str]) -> None:

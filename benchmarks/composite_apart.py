@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import peak_gib
+
 _CORNER = 1100  # pixels along a side: more than one chunk
 _SMALL = 256  # pixels along a side of the cube that the first call looks at
 
@@ -78,7 +80,7 @@ def read(store: Path, threads: int, how: str) -> dict[str, float]:
     work(POLARISATIONS[:1])  # warm: one layer
     start = time.perf_counter()
     work(POLARISATIONS)
-    return {"seconds": time.perf_counter() - start, "peak_rss_gib": _peak_gib()}
+    return {"seconds": time.perf_counter() - start, "peak_rss_gib": peak_gib()}
 
 
 def first() -> dict[str, float]:
@@ -129,15 +131,7 @@ def _timed(work: Callable[[slice], None], threads: int) -> dict[str, float]:
         start = time.perf_counter()
         work(slice(None))
         seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak_rss_gib": _peak_gib()}
-
-
-def _peak_gib() -> float:
-    """Return this process's own peak: getrusage would give that of its parent, where that is higher."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 2**20
-    raise RuntimeError("the peak of memory is read from /proc/self/status, which needs Linux")
+    return {"seconds": seconds, "peak_rss_gib": peak_gib()}
 
 
 if __name__ == "__main__":

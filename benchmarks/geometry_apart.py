@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.memory import peak_gib
+
 _WARM = 1100  # pixels along a side of the mask that warms everything up: more than one chunk
 
 
@@ -38,19 +40,11 @@ def main(scene: str, store: str, writer: str, threads: str) -> None:
     with dask.config.set(scheduler="threads", num_workers=int(threads)):
         with tempfile.TemporaryDirectory() as warm:
             mask_scene(Path(scene), Path(warm, "mask.zarr"), writer=writer, window=slice(0, _WARM))
-        before = _peak_gib()
+        before = peak_gib()
         start = time.perf_counter()
         mask_scene(Path(scene), Path(store), writer=writer, window=slice(None))
         seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_rss_gib": _peak_gib(), "warm_rss_gib": before}))
-
-
-def _peak_gib() -> float:
-    """Return this process's own peak: getrusage would give that of its parent, where that is higher."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 2**20
-    raise RuntimeError("the peak of memory is read from /proc/self/status, which needs Linux")
+    print(json.dumps({"seconds": seconds, "peak_rss_gib": peak_gib(), "warm_rss_gib": before}))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import peak_gib
+
 WINDOW = 64  # pixels along a side of a patch
 CONFIG = {"batch_size": 64, "learning_rate": 1e-4, "max_background_ratio": 5.0, "seed": 0}
 
@@ -109,13 +111,6 @@ def _in_an_epoch(training: Any) -> int:
     return landslides + min(len(training) - landslides, round(CONFIG["max_background_ratio"] * landslides))
 
 
-def _peak_gib() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 2**20
-    raise RuntimeError("the peak of memory is read from /proc/self/status, which needs Linux")
-
-
 def main(what: str, store: str, source: str, limit_gib: str, epochs: str, filters: str) -> None:
     """Measure what the first argument names."""
     if float(limit_gib):
@@ -125,7 +120,7 @@ def main(what: str, store: str, source: str, limit_gib: str, epochs: str, filter
         result = train(Path(store), source, int(epochs), int(filters))
     else:
         result = read(Path(store), source, int(epochs))
-    print(json.dumps(result | {"peak_rss_gib": _peak_gib()}))
+    print(json.dumps(result | {"peak_rss_gib": peak_gib()}))
 
 
 if __name__ == "__main__":
