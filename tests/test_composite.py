@@ -350,6 +350,17 @@ def test_composites_read_every_chunk_once(chunk):
     assert len(reads) == len({str(place) for place in reads})
 
 
+def test_many_dates_each_a_chunk_and_polarisations_chunked_apart():
+    """Dask warns of many chunks where it aligns arrays, and warnings are errors here."""
+    cube = make_cube([*range(-360, 0, 8), 3, 9])
+    expected = composites(cube, EVENT)
+    lazy = cube.chunk(time=1)
+    lazy["vh"] = lazy["vh"].chunk(time=7, y=4, x=5)
+    stacks = composites(lazy, EVENT)
+    np.testing.assert_array_equal(stacks, expected)
+    assert stacks.data.chunks[2:] == lazy["vv"].data.chunks[1:]
+
+
 def test_says_which_pairs_have_no_scene():
     cube = make_cube([-50, -30, 2, 20])
     with pytest.raises(NoSceneError, match="for 2 of 3 pairs of windows, 12-12, 24-60: leave them out of buffers="):

@@ -30,12 +30,22 @@ def _blockwise(function: Callable[..., Array], powers: list[Any], plan: Plan, ax
     plans = []
     for number, power in enumerate(powers):
         array = power if isinstance(power, da.Array) else da.from_array(power, chunks=(-1, *lazy.chunks[1:]))
+        array = array.rechunk({1: lazy.chunks[1], 2: lazy.chunks[2]})  # where they have others than the first one
         needed, held = _needed(array, plan)
         blocks += [needed, (f"time {number}", "y", "x")]
         plans.append(held)
     meta = np.empty((0,) * (len(axes) + 2), dtype)
     call = partial(_call, function=function, plans=plans)
-    return da.blockwise(call, (*axes, "y", "x"), *blocks, new_axes=axes, concatenate=False, dtype=dtype, meta=meta)
+    return da.blockwise(
+        call,
+        (*axes, "y", "x"),
+        *blocks,
+        new_axes=axes,
+        concatenate=False,
+        dtype=dtype,
+        meta=meta,
+        align_arrays=False,  # they are aligned; to look costs time, and a warning where each date is a chunk
+    )
 
 
 def _call(*blocks: Any, function: Callable[..., Array], plans: list[Plan]) -> Array:
