@@ -7,7 +7,10 @@ Events are simulated from fresh random seeds, which are in the file. Nothing her
 A map of change scores a window by its mean there; pixels without data count as without change. All see the same dates.
 `density` is Handwerger's density with one median per track, as `sc.landslide_density` has it by default;
 `density_published` takes the paper's own medians per pass direction, `density_masked` adds the mask of layover and
-shadow. The file holds every method's precision-recall curve, and the figure draws them.
+shadow. The file holds every method's precision-recall curve, and the figure draws them. `margins` holds how far the CNN
+is ahead of each rival, with a 95 % interval by block bootstrap (`docs/evaluation.md`): of the same windows for both,
+drawn in squares of ground of 3.2 km, all events and tracks together. Rivals without weights have their threshold chosen
+on these very windows, which favours them.
 The logistic regression and the gradient boosting learn from the CNN's own training events, by statistics of their
 windows; on the first run these 92 events are simulated (about a quarter of a minute each) and the statistics kept in
 --work. A folder that examples/train_demo_model.py worked in does as well.
@@ -19,11 +22,12 @@ import logging
 import secrets
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -36,7 +40,7 @@ from sarcube.change.baselines.autocorrelation import autocorrelation_change
 from sarcube.change.baselines.mahalanobis import mahalanobis_change
 from sarcube.change.baselines.omnibus import omnibus_change
 from sarcube.demo import MODEL, POST_DAYS, PRE_DAYS
-from sarcube.gaps import window_sums
+from sarcube.evaluation.bootstrap import Interval
 from sarcube.labels.rasterise import rasterise_inventory
 from sarcube.metrics import average_precision, best_f1_threshold, chance_level, confusion
 from sarcube.synthetic.training_set import (
@@ -48,6 +52,7 @@ from sarcube.synthetic.training_set import (
 )
 
 STRIDE = 32
+BLOCK_M = 3200.0  # side of the squares of ground that intervals are drawn from
 SIZE_KM = 12.0
 DAYS = {
     "pre_days": PRE_DAYS,
@@ -71,14 +76,6 @@ LABELS = {
     "autocorrelation": "change of Moran's I",
 }
 WITHOUT_WEIGHTS = (*DENSITIES, "omnibus", "mahalanobis", "autocorrelation")
-
-
-@dataclass(frozen=True)
-class Windows:
-    """All scored windows of some stacks: truth (n,), and per method a score (n,)."""
-
-    truth: np.ndarray
-    scores: dict[str, np.ndarray]
 
 
 def window_statistics(windows: np.ndarray) -> np.ndarray:
@@ -137,34 +134,28 @@ def maps_of_change(cube: xr.Dataset, event: sc.Event, track: str) -> dict[str, n
 
 def windows_of(
     stack: xr.DataArray, scores: xr.DataArray, rivals: dict[str, Any], maps: dict[str, np.ndarray], label: np.ndarray
-) -> Windows:
-    """Truth and every method's score of all windows that the CNN could score."""
+) -> pd.DataFrame:
+    """Place, truth and every method's score, in a column of its name, of all windows that the CNN could score."""
+    table = sc.window_predictions(scores, label).rename(columns={"score": "cnn"})
+    table = table[table["cnn"].notna()].reset_index(drop=True)
     size = int(scores.attrs["window_size"])
-    rows, columns = scores["row"].to_numpy(), scores["column"].to_numpy()
-    truth = window_sums(label, rows, columns, size) / size**2 > 0.05
     image = stack.to_numpy()
     bands = stack["band"].to_numpy().tolist()
-    result: dict[str, list[np.ndarray]] = {name: [] for name in ("cnn", "threshold", *maps, *rivals)}
-    kept = []
-    for i, row in enumerate(rows):
-        good = np.isfinite(scores.to_numpy()[i])
-        if not good.any():
-            continue
-        cut = np.stack([image[:, row : row + size, c : c + size] for c in columns[good]])
+    result: dict[str, list[np.ndarray]] = {name: [] for name in ("threshold", *maps, *rivals)}
+    for row, there in table.groupby("y0")["x0"]:
+        cut = np.stack([image[:, row : row + size, c : c + size] for c in there])
         cut = np.where(np.isfinite(cut), cut, np.nanmedian(cut, axis=(2, 3), keepdims=True))
-        kept.append(truth[i, good])
-        result["cnn"].append(scores.to_numpy()[i, good])
         result["threshold"].append(np.abs(cut[:, bands.index("vv_diff")]).mean((1, 2)))
         for name, heat in maps.items():
-            result[name].append(np.array([heat[row : row + size, c : c + size].mean() for c in columns[good]]))
+            result[name].append(np.array([heat[row : row + size, c : c + size].mean() for c in there]))
         if rivals:
-            table = window_statistics(cut)
+            statistics = window_statistics(cut)
         for name, (classifier, _) in rivals.items():
-            result[name].append(classifier.predict_proba(table)[:, 1])
-    return Windows(np.concatenate(kept), {n: np.concatenate(v) for n, v in result.items()})
+            result[name].append(classifier.predict_proba(statistics)[:, 1])
+    return table.assign(**{name: np.concatenate(parts) for name, parts in result.items()})
 
 
-def measure(seed: int, folder: Path, model: Any, rivals: dict[str, Any]) -> list[Windows]:
+def measure(seed: int, folder: Path, model: Any, rivals: dict[str, Any]) -> pd.DataFrame:
     """Simulate one event and score all windows of both tracks."""
     simulation = sc.simulate(folder, seed=seed, size_km=SIZE_KM)
     event = simulation.event
@@ -176,36 +167,61 @@ def measure(seed: int, folder: Path, model: Any, rivals: dict[str, Any]) -> list
         name: np.nan_to_num(sc.landslide_density(cube, event, **DAYS, **options).to_numpy())
         for name, options in DENSITIES.items()
     }
-    result = []
+    parts = []
     for track in simulation.tracks:
         stack = sc.composite(cube, event, track=track, **DAYS).compute()
         scores = sc.score_windows(stack, model, stride=STRIDE).compute()
         maps = densities | maps_of_change(cube, event, track)
-        result.append(windows_of(stack, scores, rivals, maps, rasterise_inventory(inventory, stack)))
-    return result
+        parts.append(windows_of(stack, scores, rivals, maps, rasterise_inventory(inventory, stack)))
+    return pd.concat(parts, ignore_index=True).assign(event=str(seed))
 
 
-def pooled(parts: list[Windows], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and a method's scores of all windows."""
-    return np.concatenate([p.truth for p in parts]), np.concatenate([p.scores[name] for p in parts])
+def chosen_thresholds(windows: pd.DataFrame, thresholds: dict[str, float | None]) -> dict[str, float]:
+    """Return each method's threshold; one that has none gets its best on these very windows."""
+    truth = windows["landslide"].to_numpy()
+    return {
+        name: float(best_f1_threshold(truth, windows[name].to_numpy())[0] if threshold is None else threshold)
+        for name, threshold in thresholds.items()
+    }
 
 
-def summary(parts: list[Windows], thresholds: dict[str, float | None]) -> dict[str, float]:
+def summary(windows: pd.DataFrame, thresholds: dict[str, float | None]) -> dict[str, float]:
     """F1 and AUPRC of each method; a method without a threshold gets its best one on these very windows."""
-    truth = np.concatenate([p.truth for p in parts])
+    truth = windows["landslide"].to_numpy()
     result: dict[str, float] = {"windows": truth.size, "positives": int(truth.sum()), "chance": chance_level(truth)}
-    for name, threshold in thresholds.items():
-        scores = pooled(parts, name)[1]
-        chosen = best_f1_threshold(truth, scores)[0] if threshold is None else threshold
+    for name, chosen in chosen_thresholds(windows, thresholds).items():
+        scores = windows[name].to_numpy()
         counts = confusion(truth, scores, threshold=chosen)
         result |= {
             f"{name}_f1": counts.f1,
             f"{name}_precision": counts.precision,
             f"{name}_recall": counts.recall,
             f"{name}_auprc": average_precision(truth, scores),
-            f"{name}_threshold": float(chosen),
+            f"{name}_threshold": chosen,
         }
     return result
+
+
+def margins(
+    windows: pd.DataFrame, thresholds: dict[str, float | None], *, block_m: float = BLOCK_M
+) -> dict[str, dict[str, Interval]]:
+    """How far the CNN is ahead of each rival in F1 and AUPRC, with 95 % intervals over blocks of ground."""
+    chosen = chosen_thresholds(windows, thresholds)
+    return {
+        rival: {
+            statistic: sc.block_bootstrap_difference(
+                windows, "cnn", rival, statistic, thresholds=(chosen["cnn"], chosen[rival]), block_m=block_m
+            )
+            for statistic in ("f1", "auprc")
+        }
+        for rival in chosen
+        if rival != "cnn"
+    }
+
+
+def verdict(margin: Interval) -> str:
+    """Say where the CNN stands: a margin whose interval holds 0 decides nothing."""
+    return "ahead" if margin.low > 0 else "behind" if margin.high < 0 else "undecided"
 
 
 def main() -> None:
@@ -226,25 +242,37 @@ def main() -> None:
     thresholds: dict[str, float | None] = {"cnn": model.spec.threshold, "threshold": None}
     thresholds |= {name: threshold for name, (_, threshold) in rivals.items()}
     thresholds |= dict.fromkeys(WITHOUT_WEIGHTS)
-    parts: list[Windows] = []
+    parts = []
     events = {}
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             mine = measure(seed, Path(folder) / "event", model, rivals)
             shutil.rmtree(Path(folder) / "event")
         events[seed] = summary(mine, thresholds)
-        parts += mine
+        parts.append(mine)
         print(f"event {seed}: " + ", ".join(f"{n} F1 {events[seed][f'{n}_f1']:.3f}" for n in thresholds), flush=True)
-    result: dict[str, Any] = {"simulated": True, "seeds": seeds, **summary(parts, thresholds), "per_event": events}
+    windows = pd.concat(parts, ignore_index=True)
+    result: dict[str, Any] = {"simulated": True, "seeds": seeds, **summary(windows, thresholds), "per_event": events}
     best = max((n for n in thresholds if n != "cnn"), key=lambda n: result[f"{n}_f1"])
     result |= {"best_rival": best, "margin_over_best_rival": result["cnn_f1"] - result[f"{best}_f1"]}
-    result["curves"] = {name: precision_recall(*pooled(parts, name)) for name in thresholds}
+    apart = margins(windows, thresholds)
+    result["margins"] = {
+        rival: {statistic: asdict(margin) | {"verdict": verdict(margin)} for statistic, margin in both.items()}
+        for rival, both in apart.items()
+    }
+    truth = windows["landslide"].to_numpy()
+    result["curves"] = {name: precision_recall(truth, windows[name].to_numpy()) for name in thresholds}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(result, indent=1))
     print(f"SIMULATED events {seeds}: {result['windows']} windows, {result['chance']:.1%} of them landslides")
     for name in thresholds:
         print(f"{name:18s} F1 {result[f'{name}_f1']:.3f}  AUPRC {result[f'{name}_auprc']:.3f}")
     print(f"margin of the CNN over the best rival ({best}): {result['margin_over_best_rival']:+.3f}")
+    blocks = next(iter(apart.values()))["f1"].blocks
+    print(f"margins of the CNN, with 95 % intervals over {blocks} blocks of {BLOCK_M / 1000:g} km:")
+    for rival, both in apart.items():
+        said = (f"{n} {m.estimate:+.3f} ({m.low:+.3f} to {m.high:+.3f}) {verdict(m):9s}" for n, m in both.items())
+        print(f"{rival:18s} {'  '.join(said)}".rstrip())
     if args.figure:
         points = {n: (result[f"{n}_recall"], result[f"{n}_precision"]) for n in ("cnn", *rivals)}
         named = ", ".join(map(str, seeds))

@@ -21,7 +21,9 @@ from sarcube.detection.detect import boxes_from_scores
 from sarcube.detection.export import score_map, write_detections
 from sarcube.detection.scores import score_windows
 from sarcube.errors import StoreError
-from sarcube.evaluation import DetectionEvaluation, Evaluation, evaluate_detections, evaluate_scores
+from sarcube.evaluation.detections import DetectionEvaluation, evaluate_detections
+from sarcube.evaluation.evaluate import evaluate_scores
+from sarcube.evaluation.summary import Evaluation
 from sarcube.events import Event
 from sarcube.labels.rasterise import grid_of, rasterise_inventory
 from sarcube.plotting import plot_event

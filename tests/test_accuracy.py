@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from predictions_tables import make_predictions
 from simple_stack import MeanModel, make_stack
 
 import sarcube as sc
-from benchmarks.accuracy import LABELS, WITHOUT_WEIGHTS, Windows, measure, pooled, summary, windows_of
+from benchmarks.accuracy import LABELS, WITHOUT_WEIGHTS, margins, measure, summary, verdict, windows_of
 from benchmarks.curves import POINTS, draw_curves, precision_recall
 from sarcube.metrics import average_precision
 from sarcube.synthetic.training_set import FRESH_SEEDS_FROM, TRAINING_SEEDS, VALIDATION_SEEDS
@@ -19,16 +21,17 @@ SEEDS = (FRESH_SEEDS_FROM + 1, FRESH_SEEDS_FROM + 2)
 def test_the_packaged_cnn_is_ahead_of_a_threshold_on_unseen_events(tmp_path):
     assert not set(SEEDS) & {*TRAINING_SEEDS, *VALIDATION_SEEDS}
     model = sc.load_model("cnn-vv-vh")
-    parts = []
-    for seed in SEEDS:
-        parts += measure(seed, Path(tmp_path) / str(seed), model, {})
-    result = summary(parts, {"cnn": model.spec.threshold, "threshold": None, **dict.fromkeys(WITHOUT_WEIGHTS)})
+    windows = pd.concat([measure(seed, Path(tmp_path) / str(seed), model, {}) for seed in SEEDS])
+    thresholds = {"cnn": model.spec.threshold, "threshold": None, **dict.fromkeys(WITHOUT_WEIGHTS)}
+    result = summary(windows, thresholds)
     print({key: np.round(value, 3) for key, value in result.items()})
     assert result["windows"] > 4000
     assert 0.65 <= result["cnn_f1"] <= 0.95
     assert result["cnn_f1"] >= result["threshold_f1"] + 0.10
     for name in WITHOUT_WEIGHTS:
         assert result["chance"] - 0.05 < result[f"{name}_auprc"] < result["cnn_auprc"]
+    for both in margins(windows, thresholds).values():
+        assert {verdict(margin) for margin in both.values()} == {"ahead"}
 
 
 def test_the_packaged_weights_say_what_they_are():
@@ -82,9 +85,35 @@ def test_maps_score_a_window_by_their_mean():
     windows = windows_of(stack, scores, {}, {"heat": heat}, label)
     rows, columns = scores["row"].values, scores["column"].values
     expected = [heat[r : r + size, c : c + size].mean() for r in rows for c in columns]
-    np.testing.assert_allclose(windows.scores["heat"], expected)
-    np.testing.assert_allclose(windows.scores["cnn"], scores.values.ravel())
-    assert windows.truth.tolist() == [(label[r : r + size, c : c + size].mean() > 0.05) for r in rows for c in columns]
-    assert windows.truth.any()
-    both = pooled([windows, Windows(~windows.truth, windows.scores)], "heat")
-    assert [part.size for part in both] == [2 * len(expected)] * 2
+    np.testing.assert_allclose(windows["heat"], expected)
+    np.testing.assert_allclose(windows["cnn"], scores.values.ravel())
+    truth = [(label[r : r + size, c : c + size].mean() > 0.05) for r in rows for c in columns]
+    assert windows["landslide"].tolist() == truth
+    assert any(truth)
+    changes = [np.abs(stack.values[2, r : r + size, c : c + size]).mean() for r in rows for c in columns]
+    np.testing.assert_allclose(windows["threshold"], changes, rtol=1e-5)
+    stack[:, 20:22, 20] = np.nan
+    fewer = windows_of(stack, sc.score_windows(stack, MeanModel(), stride=16).compute(), {}, {"heat": heat}, label)
+    assert 0 < len(fewer) < len(windows)
+    kept = windows.merge(fewer[["y0", "x0", "heat"]], on=["y0", "x0"])
+    np.testing.assert_array_equal(kept["heat_x"], kept["heat_y"])
+
+
+def test_a_margin_that_holds_nothing_is_undecided():
+    windows = make_predictions(20, 20, skill=2.0)
+    draws = np.random.default_rng(0)
+    windows = windows.assign(
+        cnn=windows["score"],
+        coin=draws.random(400),
+        twin=draws.normal(size=400) + 2 * windows["landslide"],  # as skilful as the CNN, with luck of its own
+        oracle=windows["landslide"] + 5.0,
+    )
+    found = margins(windows, {"cnn": 0.5, "coin": None, "twin": None, "oracle": 5.5}, block_m=1280)
+    assert {name: verdict(both["auprc"]) for name, both in found.items()} == {
+        "coin": "ahead",
+        "twin": "undecided",
+        "oracle": "behind",
+    }
+    result = summary(windows, {"cnn": 0.5, "coin": None, "oracle": 5.5})
+    assert found["oracle"]["f1"].estimate == pytest.approx(result["cnn_f1"] - 1)
+    assert found["coin"]["f1"].estimate == pytest.approx(result["cnn_f1"] - result["coin_f1"])

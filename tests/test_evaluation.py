@@ -9,7 +9,8 @@ from training_patches import TinySegmenter, make_chips
 
 import sarcube as sc
 from sarcube.errors import BandError, InputError
-from sarcube.evaluation import evaluate_detections, evaluate_scores
+from sarcube.evaluation.detections import evaluate_detections
+from sarcube.evaluation.evaluate import evaluate_scores
 from sarcube.labels.rasterise import rasterise_inventory
 from sarcube.labels.sampling import sample_patches
 

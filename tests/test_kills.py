@@ -214,7 +214,7 @@ def test_several_workers_write_the_same_bits(scenes, tmp_path):
     expected = files_of(write_cube(cube, tmp_path / "one.zarr"))
     with (
         dask.config.set({"distributed.worker.daemon": True}),
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         Client(cluster),
     ):
         path = write_cube(cube, tmp_path / "two.zarr")

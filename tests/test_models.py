@@ -137,6 +137,18 @@ def test_a_spec_survives_json():
     assert build(ModelSpec.from_json(spec.to_json())).spec == spec
 
 
+def test_a_temperature_that_changes_nothing_leaves_no_trace():
+    """So that models of before temperatures keep their hashes."""
+    from dataclasses import replace
+
+    spec = ModelSpec("cnn", ("vv_post", "vv_diff"))
+    assert "temperature" not in spec.to_json()
+    assert ModelSpec.from_json(spec.to_json()).temperature == 1
+    warm = replace(spec, temperature=2)
+    assert warm.to_json() == replace(spec, temperature=2.0).to_json()
+    assert ModelSpec.from_json(warm.to_json()) == warm != spec
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -160,6 +172,10 @@ def test_a_spec_survives_json():
         ('{"architecture": "cnn", "bands": ["a"], "options": {"filters": 1%s}}' % ("0" * 400), "finite numbers"),
         ('{"architecture": "cnn", "bands": ["a"], "threshold": "high"}', "must be a probability, not 'high'"),
         ('{"architecture": "cnn", "bands": ["a"], "threshold": true}', "must be a probability, not True"),
+        ('{"architecture": "cnn", "bands": ["a"], "temperature": 0}', "temperature must be a number > 0, .*not 0"),
+        ('{"architecture": "cnn", "bands": ["a"], "temperature": -1.5}', "temperature must be a number > 0"),
+        ('{"architecture": "cnn", "bands": ["a"], "temperature": NaN}', "temperature must be a number > 0"),
+        ('{"architecture": "cnn", "bands": ["a"], "temperature": "warm"}', "temperature must be .*not 'warm'"),
         ('{"architecture": "cnn", "bands": ["a"], "mean": "1", "std": "1"}', r"finite .*\('1',\)"),
         ('{"architecture": "cnn", "bands": ["a"], "mean": ["x"], "std": [1]}', "finite"),
         ('{"architecture": "cnn", "bands": ["a"], "mean": [1%s], "std": [1]}' % ("0" * 400), "finite"),

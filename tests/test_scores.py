@@ -92,7 +92,7 @@ def test_a_cluster_gives_the_same_as_one_thread():
             processes=False,
             n_workers=2,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         distributed.Client(cluster),
     ):

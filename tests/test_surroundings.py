@@ -454,7 +454,7 @@ def test_a_stored_cube_and_a_cluster_give_the_same_bits(dem, tmp_path):
             processes=False,
             n_workers=2,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address=":0",
         ) as cluster,
         distributed.Client(cluster),
     ):

@@ -124,6 +124,16 @@ def test_normalisation_and_threshold_go_into_the_spec(sets):
     assert sc.train(other, sets[1], model=model, config=replace(QUICK, epochs=1)).spec.mean == model.spec.mean
 
 
+def test_a_temperature_ends_with_the_weights_that_it_was_fitted_to(sets):
+    calibrated = tiny_cnn()
+    calibrated.spec = replace(calibrated.spec, temperature=3.0)
+    trained = sc.train(*sets, model=calibrated, config=QUICK)
+    assert trained.spec.temperature == 1
+    assert calibrated.spec.temperature == 3
+    plain = sc.train(*sets, model=tiny_cnn(), config=QUICK)
+    assert trained.spec.threshold == plain.spec.threshold
+
+
 def test_the_learning_rate_falls_where_the_training_loss_does_not(sets):
     def rates_of(losses):
         optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -13,6 +13,8 @@ from sarcube.cli.console import err
 from sarcube.cli.cubes import info, quality, verify
 from sarcube.cli.detection import detect
 from sarcube.cli.doctor import doctor
+from sarcube.cli.evaluation import evaluate
+from sarcube.cli.explanation import explain
 from sarcube.cli.passes import passes
 from sarcube.cli.scenes import search
 from sarcube.cli.simulation import demo, simulate
@@ -44,7 +46,7 @@ def _settings(
 
 
 _scenes = (demo, simulate, search, passes, stage, build, doctor)
-_cubes = (info, verify, quality, composite, density, train, detect)
+_cubes = (info, verify, quality, composite, density, train, detect, evaluate, explain)
 for _command in (*_scenes, *_cubes):
     app.command()(_command)
 

@@ -9,12 +9,10 @@ from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
-from sarcube.errors import BandError, InputError
 from sarcube.gaps import MAX_GAPS, count_gaps, fill_gaps
-from sarcube.labels.rasterise import grid_of
+from sarcube.model_input import grid_for
 from sarcube.models.kinds import window_classifier
 from sarcube.models.weights import frozen_copy, model_hash
-from sarcube.radiometry import GAMMA0_DB, SIGMA0_DB
 from sarcube.windows import WindowBlock, window_blocks, window_origins
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ BLOCK_PIXELS = 1024
 """A task scores windows whose first pixels lie within so many pixels: 17 MB of a four-band stack at a time."""
 GROUP = 64
 """Windows that are cut out at once within a task."""
-_MAKERS = {GAMMA0_DB: "sc.composite(sc.to_gamma0(cube), ...)", SIGMA0_DB: "sc.composite(sc.to_sigma0(cube), ...)"}
 
 
 def score_image(
@@ -92,16 +89,7 @@ def score_windows(stack: xr.DataArray, model: "Network", *, stride: int = 32) ->
         model. A stack that does not say it passes. If the model judges pixels, not windows.
     """
     model = window_classifier(model)
-    if stack.dims != ("band", "y", "x"):
-        raise InputError(f"a stack has the dimensions (band, y, x), not {stack.dims}")
-    _check_bands(stack, model)
-    _check_radiometry(stack, model)
-    grid, size = grid_of(stack), model.spec.window_size
-    if grid.affine.b or grid.affine.d:
-        raise InputError(
-            "the stack's grid is turned against the axes of its CRS, and windows are squares along them; bring it to "
-            "one that is not: stack.odc.reproject(GeoBox.from_bbox(stack.odc.geobox.boundingbox, resolution=10))"
-        )
+    grid, size = grid_for(stack, model), model.spec.window_size
     rows = window_origins(stack.sizes["y"], size, stride)
     columns = window_origins(stack.sizes["x"], size, stride)
     centre = (size - 1) / 2
@@ -177,24 +165,3 @@ def _score_block(
     )
     return scores
 
-
-def _check_bands(stack: xr.DataArray, model: "WindowClassifier") -> None:
-    expected = list(model.spec.bands)
-    found = [str(name) for name in stack["band"].to_numpy()] if "band" in stack.coords else []
-    if found == expected:
-        return
-    remedy = f"; select them with stack.sel(band={expected})" if set(expected) <= set(found) else ""
-    raise BandError(
-        f"the model expects the bands {', '.join(expected)} in this order; "
-        f"the stack holds {', '.join(found) or 'no named bands'}{remedy}"
-    )
-
-
-def _check_radiometry(stack: xr.DataArray, model: "WindowClassifier") -> None:
-    expected, found = model.spec.radiometry, stack.attrs.get("radiometry")
-    if found is None or found == expected:
-        return
-    maker = f": {_MAKERS[expected]}" if expected in _MAKERS else ""
-    raise InputError(
-        f'the model was trained on "{expected}", and this stack holds "{found}"; make a stack of what it expects{maker}'
-    )

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 import shapely
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
-from pyproj import Transformer
 
 from sarcube.errors import InputError
+from sarcube.labels.ground import Ground, corners_on_the_ground, map_corners
 from sarcube.labels.patches import Patches
 
 log = logging.getLogger(__name__)
@@ -23,9 +22,7 @@ Method: TypeAlias = Literal["random", "blocked"]
 TRAINING, VALIDATION, TEST = 0, 1, 2
 LEFT_OUT = -1
 
-Ground: TypeAlias = NDArray[np.float64]
 _HAIR = 0.005  # of a patch's width: less than a pixel
-_FAR = 2e6  # metres, between patches of one event: what no event reaches, nor a projection's plane
 
 
 class Split(NamedTuple):
@@ -101,7 +98,7 @@ def split_patches(
         if method == "random":
             part[there] = _at_random(patches.labels[there], wanted, draws)
         else:
-            ground = _on_the_ground(patches.table.iloc[there], str(event))
+            ground = corners_on_the_ground(patches.table.iloc[there], str(event))
             part[there] = _by_blocks(ground, patches.labels[there], wanted, block_size, buffer, draws, str(event))
         for which, ratio in ((TRAINING, max_train_ratio), (VALIDATION, max_test_ratio), (TEST, max_test_ratio)):
             here = there[part[there] == which]
@@ -195,7 +192,7 @@ def share_ground(a: Patches, b: Patches, *, buffer: float = 0.0) -> Indices:
         of_a, of_b = np.flatnonzero(a.events == event), np.flatnonzero(b.events == event)
         if len(of_b):
             table = pd.concat([a.table.iloc[of_a], b.table.iloc[of_b]])
-            ground = _on_the_ground(table, str(event))
+            ground = corners_on_the_ground(table, str(event))
             found.append(of_a[_near(ground[: len(of_a)], ground[len(of_a) :], buffer)])
     return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
@@ -275,7 +272,7 @@ def _overlapping(a: pd.DataFrame, b: pd.DataFrame) -> NDArray[np.bool_]:
     over = np.zeros(len(a), bool)
     for system in set(a["crs"]) & set(b["crs"]) - {""}:
         here = np.flatnonzero(a["crs"] == system)
-        over[here] = _near(_corners(a.iloc[here]), _corners(b[b["crs"] == system]), 0)
+        over[here] = _near(map_corners(a.iloc[here]), map_corners(b[b["crs"] == system]), 0)
     return over
 
 
@@ -291,42 +288,6 @@ def _near(a: Ground, b: Ground, buffer: float) -> NDArray[np.bool_]:
         apart = buffer + (0.49 * _HAIR * widths if buffer else 0 * widths)
         near[tree.query(shapely.polygons(shrunk), predicate="dwithin", distance=apart)[0]] = True
     return near
-
-
-def _on_the_ground(table: pd.DataFrame, event: str) -> Ground:
-    """Corners of one event's patches in one plane, in metres: (n, corner, x and y)."""
-    systems = list(dict.fromkeys(table["crs"]))
-    if "" in systems:
-        raise InputError(
-            f'patches of event "{event}" were made of arrays: nobody knows where they lie; split them with '
-            'method="random"'
-        )
-    corners = _corners(table)
-    plane = next((system for system in systems if _is_metric(system)), None)
-    if plane is None:
-        first = Transformer.from_crs(systems[0], "EPSG:4326", always_xy=True).transform(*corners[0, 0])
-        plane = f"+proj=aeqd +lon_0={first[0]} +lat_0={first[1]} +units=m"
-    for system in systems:
-        if system != plane:
-            here = (table["crs"] == system).to_numpy()
-            to_plane = Transformer.from_crs(system, plane, always_xy=True)
-            corners[here] = np.stack(to_plane.transform(*np.moveaxis(corners[here], 2, 0)), axis=-1)
-    if len(corners) and not np.ptp(corners.reshape(-1, 2), axis=0).max() < _FAR:
-        raise InputError(
-            f'patches of event "{event}" lie more than {_FAR / 1000:.0f} km apart: are there two events of that name? '
-            'Name them in attrs["event"] of their stacks'
-        )
-    return corners
-
-
-def _corners(table: pd.DataFrame) -> Ground:
-    sides = ["left", "bottom", "right", "bottom", "right", "top", "left", "top"]
-    return table[sides].to_numpy(np.float64).reshape(len(table), 4, 2)
-
-
-def _is_metric(system: str) -> bool:
-    crs = CRS(system).proj
-    return bool(crs.is_projected) and all(axis.unit_conversion_factor == 1 for axis in crs.axis_info)
 
 
 def _capped(labels: NDArray[np.bool_], ratio: float | None, draws: np.random.Generator) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ class WindowClassifier(Network):
         return self.logits(self.normalised(windows))
 
     def probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probability of a landslide in each window.
+        """Probability of a landslide in each window: the sigmoid of its logit, divided by the spec's temperature.
 
         Windows go through the network in batches of one fixed size, the last one filled up: kernels round differently
         for other sizes, so that a window's probability would depend on its company.
@@ -59,7 +59,7 @@ class WindowClassifier(Network):
                     if count < BATCH:
                         batch = np.concatenate([batch, np.zeros((BATCH - count, *expected), np.float32)])
                     logits = self(torch.from_numpy(np.require(batch, requirements=["C", "W"])).to(self.mean.device))
-                    result[start : start + count] = torch.sigmoid(logits)[:count].cpu().numpy()
+                    result[start : start + count] = torch.sigmoid(logits / self.spec.temperature)[:count].cpu().numpy()
         finally:
             if was_training:
                 self.train()

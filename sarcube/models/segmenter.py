@@ -34,6 +34,8 @@ class Segmenter(Network):
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability of a landslide in each pixel, image by image: none depends on another.
 
+        It is the sigmoid of the pixel's logit, divided by the spec's temperature.
+
         Parameters
         ----------
         images : (n, band, y, x) float32 array
@@ -64,7 +66,7 @@ class Segmenter(Network):
                 for number in range(len(images)):
                     image = np.require(images[number : number + 1], requirements=["C", "W"])
                     logits = self(torch.from_numpy(image).to(self.mean.device))
-                    result[number] = torch.sigmoid(logits)[0].float().cpu().numpy()
+                    result[number] = torch.sigmoid(logits / self.spec.temperature)[0].float().cpu().numpy()
         finally:
             if was_training:
                 self.train()

@@ -36,6 +36,8 @@ class ModelSpec:
         Per band, in the input's unit: the model itself subtracts and divides. Without them the input is used as it is.
     threshold : float
         Probability from which a window counts as a landslide.
+    temperature : float
+        What logits are divided by before they become probabilities, > 0 (Guo et al. 2017; `sarcube.calibrate`).
     trained_on : str
         Events, or a simulation, that the weights come from.
     simulated_only : bool
@@ -54,6 +56,7 @@ class ModelSpec:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     threshold: float = 0.5
+    temperature: float = 1.0
     trained_on: str = "nothing: fresh weights"
     simulated_only: bool = False
     licence: str = ""
@@ -89,6 +92,11 @@ class ModelSpec:
             object.__setattr__(self, "std", tuple(float(v) for v in self.std))
         if not _is_finite(self.threshold) or not 0 <= self.threshold <= 1:
             raise InputError(f"the threshold must be a probability, not {self.threshold!r}")
+        if not _is_finite(self.temperature) or self.temperature < _SMALLEST:
+            raise InputError(
+                f"the temperature must be a number > 0, finite in single precision, not {self.temperature!r}"
+            )
+        object.__setattr__(self, "temperature", float(self.temperature))
         try:
             self.to_json().encode()
         except (TypeError, ValueError) as error:  # numbers of NumPy, halves of surrogate pairs
@@ -108,8 +116,15 @@ class ModelSpec:
             raise InputError(f"the options of a model must be names with numbers, not {options!r}")
 
     def to_json(self) -> str:
-        """Write the spec as JSON, keys in order, so that equal specs give equal text."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        """Write the spec as JSON, keys in order, so that equal specs give equal text.
+
+        A temperature of 1, which changes nothing, is left out: a model that was never calibrated keeps the text, and
+        with it the hash, that it had before specs knew temperatures.
+        """
+        values = asdict(self)
+        if self.temperature == 1:
+            del values["temperature"]
+        return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":

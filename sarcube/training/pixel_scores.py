@@ -41,6 +41,18 @@ def average_precision_of(counts: Counts) -> float:
     return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
 
 
+def auroc_of(counts: Counts) -> float:
+    """Area under the receiver operating characteristic, as `sarcube.metrics.auroc` has it, scores of a bin being ties.
+
+    NaN where a class is missing.
+    """
+    background, landslides = counts.astype(np.float64)
+    if not background.any() or not landslides.any():
+        return float("nan")
+    below = np.cumsum(background) - background / 2
+    return float(landslides @ below / background.sum() / landslides.sum())
+
+
 def best_f1_threshold_of(counts: Counts) -> float:
     """Probability at the lower edge of the bin from which on F1 is highest; at least one landslide must be counted."""
     hits, predicted = _from_the_highest(counts)

@@ -99,7 +99,8 @@ def train(
         made_by = {} if path is None else fingerprint(training, validation, model, config)
         kept = None if path is None else read_checkpoint(path, made_by)
         if kept is None:
-            trained.spec = _spec_for(training, trained)
+            # A temperature is of the weights that it was fitted to.
+            trained.spec = replace(_spec_for(training, trained), temperature=1.0)
         state = begin(trained, config)
         if kept is not None:
             restore(state, kept["state"])

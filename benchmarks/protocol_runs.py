@@ -1,0 +1,134 @@
+"""The trainings of the protocol: which networks, on which data, how."""
+
+import argparse
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dask
+import pandas as pd
+from distributed import Client, LocalCluster
+
+import sarcube as sc
+from benchmarks.protocol_events import CHIP_BANDS, STEPS, WINDOW_BANDS, buffer_name, chip_split, window_split
+from sarcube.events import BUFFERS
+from sarcube.training.config import BOEHM_2022, NAVA_2026
+
+REFERENCE = "60-12"  # at which the papers compare networks
+FULL_SEEDS = 5
+
+
+@contextmanager
+def workers(number: int, device: str) -> Iterator[None]:
+    """Run trainings side by side, one a core; on a GPU one after the other."""
+    if device != "cpu" or number == 1:
+        with dask.config.set(scheduler=None):
+            yield
+        return
+    with (
+        LocalCluster(
+            n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
+        ) as here,
+        Client(here),
+    ):
+        yield
+
+
+def window_data(
+    work: Path, seen: Sequence[int], unseen: Sequence[int], buffers: Sequence[str], orbits: Sequence[str] = ()
+) -> dict[Any, Any]:
+    """Windows by band set and buffer, and by orbit where orbits are named; otherwise both together."""
+    split = partial(window_split, work, tuple(seen), tuple(unseen))
+    return {
+        (("bands", bands), ("buffer", buffer), *((("orbit", orbit),) if orbit else ())): partial(
+            split, buffer=buffer, bands=bands, orbit=orbit
+        )
+        for bands in WINDOW_BANDS
+        for orbit in orbits or ("",)
+        for buffer in buffers
+    }
+
+
+def chip_data(work: Path, seen: Sequence[int], unseen: Sequence[int]) -> dict[Any, Any]:
+    """Chips by input and time steps, both orbits together."""
+    return {
+        (("inputs", bands), ("steps", steps)): partial(
+            chip_split, work, tuple(seen), tuple(unseen), steps=steps, bands=bands
+        )
+        for bands in CHIP_BANDS
+        for steps in STEPS
+    }
+
+
+def window_config(args: argparse.Namespace, *, loss: str = "focal") -> sc.TrainConfig:
+    """How the networks of windows are trained."""
+    if args.full:
+        return sc.TrainConfig(**{**vars(NAVA_2026), "loss": loss, "device": args.device, "precision": args.precision})
+    return sc.TrainConfig(
+        epochs=args.epochs,
+        patience=args.epochs,
+        batch_size=args.batch_size,
+        loss=loss,
+        precision=args.precision,
+        device=args.device,
+    )
+
+
+def chip_config(args: argparse.Namespace) -> sc.TrainConfig:
+    """How the U-Nets are trained: Boehm et al.'s loss, decay and schedule; a lower rate where epochs are few."""
+    shared = {"precision": args.precision, "device": args.device}
+    if args.full:
+        return sc.TrainConfig(**{**vars(BOEHM_2022), **shared})
+    few = {"epochs": args.chip_epochs, "batch_size": 16, "learning_rate": 1e-3}
+    return sc.TrainConfig(**{**vars(BOEHM_2022), **few, **shared})
+
+
+def train_cnns(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> pd.DataFrame:
+    """The papers' light network on every buffer and band set; all 24 settings of it in the full protocol."""
+    buffers = [buffer_name(buffer) for buffer in BUFFERS]
+    settings = (
+        sc.nava_2026_settings(config=window_config(args))
+        if args.full
+        else [sc.SweepSetting({"network": "cnn"}, "cnn", {"filters": args.filters}, window_config(args))]
+    )
+    orbits = ("ascending", "descending") if args.full else ()
+    data = window_data(args.work, seen, unseen, buffers, orbits)
+    return sc.sweep(data, settings, folder=args.work / "cnn", seeds=range(args.seeds))
+
+
+def train_others(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> pd.DataFrame:
+    """Networks with attention and with shortcuts at one buffer; the papers train them with cross-entropy."""
+    config = window_config(args, loss="bce")
+    settings = [
+        sc.SweepSetting({"network": name}, name, {"filters": args.filters}, config) for name in ("cbam", "resnet")
+    ]
+    data = window_data(args.work, seen, unseen, [REFERENCE])
+    return sc.sweep(data, settings, folder=args.work / "others", seeds=range(args.seeds))
+
+
+def train_unets(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> pd.DataFrame:
+    """U-Nets on 1 to 4 dates each side, with the ground's layers and without."""
+    setting = sc.SweepSetting({"network": "unet"}, "unet", {"encoder": args.encoder}, chip_config(args))
+    data = chip_data(args.work, seen, unseen)
+    return sc.sweep(data, [setting], folder=args.work / "unet", seeds=range(args.chip_seeds))
+
+
+def time_large_unet(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> Mapping[str, float]:
+    """One epoch of the paper's own U-Net, ResNet-50, on all threads: training and validation."""
+    split = chip_split(args.work, seen, unseen, steps=1, bands="SAR+DEM")
+    bands = CHIP_BANDS["SAR+DEM"]
+    model = sc.models.unet(in_channels=len(bands), bands=bands, encoder="resnet50")
+    config = sc.TrainConfig(**{**vars(chip_config(args)), "epochs": 1})
+    start = time.perf_counter()
+    sc.train(split.train, split.validation, model=model, config=config)
+    seconds = time.perf_counter() - start
+    return {
+        "seconds": seconds,
+        "chips": len(split.train),
+        "validation_chips": len(split.validation),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }

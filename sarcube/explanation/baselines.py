@@ -1,0 +1,92 @@
+"""What a window is compared with: background patches, and windows as a model takes them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sarcube.errors import BandError, InputError
+from sarcube.labels.patches import Patches
+
+if TYPE_CHECKING:
+    from sarcube.models.classifier import WindowClassifier
+
+COUNT = 15
+"""Baselines that are drawn by default: with the window, one pass of the network (`attribution.LANES`)."""
+
+
+def draw_baselines(patches: Patches, *, n: int = COUNT, seed: int = 0) -> NDArray[np.float32]:
+    """Draw background patches to explain others against.
+
+    Parameters
+    ----------
+    patches : Patches
+        Those that are no landslide are drawn from, without return; only those drawn are read.
+    n : int
+        How many, or all if there are fewer.
+    seed : int
+        The draw follows from it.
+
+    Returns
+    -------
+    (n, band, size, size) float32 array
+
+    Raises
+    ------
+    InputError
+        If all are landslides, or `n` is less than 1.
+    """
+    if n < 1:
+        raise InputError(f"at least 1 baseline is needed, not n={n}")
+    background = np.flatnonzero(~patches.labels)
+    if not len(background):
+        raise InputError("baselines are background patches, and all of these are landslides; give some that are not")
+    return patches.read(np.sort(np.random.default_rng(seed).permutation(background)[:n]))
+
+
+def check_patches(model: "WindowClassifier", patches: Patches, *, name: str) -> None:
+    """Refuse patches that a model does not judge.
+
+    Raises
+    ------
+    BandError
+        If they hold other bands than the model expects.
+    InputError
+        If they are of another radiometry.
+    """
+    spec = model.spec
+    if patches.bands != spec.bands:
+        raise BandError(
+            f"the model expects the bands {', '.join(spec.bands)} in this order; the {name} hold "
+            f"{', '.join(patches.bands)}; choose them with .select_bands"
+        )
+    if patches.radiometry not in ("", spec.radiometry):
+        raise InputError(
+            f'the model was trained on "{spec.radiometry}", and the {name} hold "{patches.radiometry}"; cut stacks '
+            "of what it expects"
+        )
+
+
+def windows_for(model: "WindowClassifier", windows: Patches | ArrayLike, *, name: str) -> NDArray[np.float32]:
+    """Return patches or an array as finite windows (n, band, size, size) float32 that a model can judge.
+
+    Raises
+    ------
+    BandError, InputError
+        As `check_patches`; if there are none, they have another shape, or are not finite.
+    """
+    if isinstance(windows, Patches):
+        check_patches(model, windows, name=name)
+        windows = windows.images
+    images, spec = np.asarray(windows, np.float32), model.spec
+    expected = (len(spec.bands), spec.window_size, spec.window_size)
+    if images.ndim != 4 or images.shape[1:] != expected or not len(images):
+        raise InputError(
+            f"{name} must have the shape (n, {', '.join(map(str, expected))}), with n at least 1, not {images.shape}"
+        )
+    if not np.isfinite(images).all():
+        raise InputError(
+            f"{name} must be finite, and some of these are not; give patches of sc.sample_patches, which fills single "
+            "pixels and discards what cannot be judged"
+        )
+    return images
