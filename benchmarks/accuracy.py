@@ -255,14 +255,15 @@ def main() -> None:
     result: dict[str, Any] = {"simulated": True, "seeds": seeds, **summary(windows, thresholds), "per_event": events}
     best = max((n for n in thresholds if n != "cnn"), key=lambda n: result[f"{n}_f1"])
     result |= {"best_rival": best, "margin_over_best_rival": result["cnn_f1"] - result[f"{best}_f1"]}
+    truth = windows["landslide"].to_numpy()
+    result["curves"] = {name: precision_recall(truth, windows[name].to_numpy()) for name in thresholds}
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(result, indent=1))  # intervals may refuse what holds too little ground
     apart = margins(windows, thresholds)
     result["margins"] = {
         rival: {statistic: asdict(margin) | {"verdict": verdict(margin)} for statistic, margin in both.items()}
         for rival, both in apart.items()
     }
-    truth = windows["landslide"].to_numpy()
-    result["curves"] = {name: precision_recall(truth, windows[name].to_numpy()) for name in thresholds}
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(result, indent=1))
     print(f"SIMULATED events {seeds}: {result['windows']} windows, {result['chance']:.1%} of them landslides")
     for name in thresholds:

@@ -106,7 +106,9 @@ def _of_orbit(patches: Patches, orbit: str) -> NDArray[np.bool_]:
 
 
 def _split(work: Path, seen: Sequence[int], unseen: Sequence[int], name: str, bands: Sequence[str]) -> Split:
-    learnt = sc.split_patches(_read(work, seen, name, bands), method="blocked", test_fraction=0.0)
+    learnt = sc.split_patches(
+        _read(work, seen, name, bands), method="blocked", test_fraction=0.0, max_test_ratio=None
+    )  # thresholds are chosen at the share of landslides that the unseen events have
     return Split(learnt.train, learnt.validation, _read(work, unseen, name, bands))
 
 

@@ -5,12 +5,14 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask
 import pandas as pd
+import torch
 from distributed import Client, LocalCluster
 
 import sarcube as sc
@@ -19,6 +21,7 @@ from sarcube.events import BUFFERS
 from sarcube.training.config import BOEHM_2022, NAVA_2026
 
 REFERENCE = "60-12"  # at which the papers compare networks
+ORBITS = ("ascending", "descending")  # apart in the full protocol
 FULL_SEEDS = 5
 
 
@@ -90,23 +93,24 @@ def chip_config(args: argparse.Namespace) -> sc.TrainConfig:
 def train_cnns(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> pd.DataFrame:
     """The papers' light network on every buffer and band set; all 24 settings of it in the full protocol."""
     buffers = [buffer_name(buffer) for buffer in BUFFERS]
-    settings = (
-        sc.nava_2026_settings(config=window_config(args))
-        if args.full
-        else [sc.SweepSetting({"network": "cnn"}, "cnn", {"filters": args.filters}, window_config(args))]
-    )
-    orbits = ("ascending", "descending") if args.full else ()
-    data = window_data(args.work, seen, unseen, buffers, orbits)
+    settings = window_settings(args, "cnn", window_config(args))
+    data = window_data(args.work, seen, unseen, buffers, ORBITS if args.full else ())
     return sc.sweep(data, settings, folder=args.work / "cnn", seeds=range(args.seeds))
+
+
+def window_settings(args: argparse.Namespace, network: str, config: sc.TrainConfig) -> list[sc.SweepSetting]:
+    """One way to train a network of windows, or the papers' 24."""
+    if not args.full:
+        return [sc.SweepSetting({"network": network}, network, {"filters": args.filters}, config)]
+    grid = sc.nava_2026_settings(architecture=network, config=config)
+    return [replace(setting, labels={"network": network, **setting.labels}) for setting in grid]
 
 
 def train_others(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> pd.DataFrame:
     """Networks with attention and with shortcuts at one buffer; the papers train them with cross-entropy."""
     config = window_config(args, loss="bce")
-    settings = [
-        sc.SweepSetting({"network": name}, name, {"filters": args.filters}, config) for name in ("cbam", "resnet")
-    ]
-    data = window_data(args.work, seen, unseen, [REFERENCE])
+    settings = [setting for name in ("cbam", "resnet") for setting in window_settings(args, name, config)]
+    data = window_data(args.work, seen, unseen, [REFERENCE], ORBITS if args.full else ())
     return sc.sweep(data, settings, folder=args.work / "others", seeds=range(args.seeds))
 
 
@@ -115,6 +119,20 @@ def train_unets(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[
     setting = sc.SweepSetting({"network": "unet"}, "unet", {"encoder": args.encoder}, chip_config(args))
     data = chip_data(args.work, seen, unseen)
     return sc.sweep(data, [setting], folder=args.work / "unet", seeds=range(args.chip_seeds))
+
+
+def time_light_networks(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> dict[int, float]:
+    """One epoch of the full protocol's light networks on one orbit, on one core: seconds by filters."""
+    split = window_split(args.work, seen, unseen, buffer=REFERENCE, bands="VV_VH", orbit=ORBITS[0])
+    config = replace(NAVA_2026, epochs=1, device=args.device, precision=args.precision)
+    threads, seconds = torch.get_num_threads(), {}
+    torch.set_num_threads(1)
+    for filters in (32, 64):
+        start = time.perf_counter()
+        sc.train(split.train, split.validation, model=sc.models.cnn(4, filters=filters), config=config)
+        seconds[filters] = time.perf_counter() - start
+    torch.set_num_threads(threads)
+    return seconds
 
 
 def time_large_unet(args: argparse.Namespace, seen: Sequence[int], unseen: Sequence[int]) -> Mapping[str, float]:

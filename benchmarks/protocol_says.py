@@ -3,7 +3,7 @@
 The papers' own tables were not at hand: what stands beside ours is what their abstracts say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 import sarcube as sc
-from benchmarks.protocol_events import window_split
+from benchmarks.protocol_events import CHIP_BANDS, STEPS, window_split
 from benchmarks.protocol_runs import FULL_SEEDS, REFERENCE
+from sarcube.sweeps.naming import label_columns
 
 PAPERS = {
     "windows": "Nava et al. 2024, preprint gmd-2024-230, abstract: F1 up to 0.82 on two unseen events (Haiti 2021, "
@@ -37,9 +38,14 @@ def trend(name: str, gains: Sequence[float], *, expected: str) -> dict[str, Any]
 
 def pair_gains(runs: pd.DataFrame, column: str, a: Any, b: Any, metric: str) -> list[float]:
     """Gain of one value of a label over another, training by training: same seed, same other labels."""
-    labels = [name for name in ("bands", "buffer", "inputs", "steps", "network", "seed") if name in runs]
-    wide = runs.pivot_table(index=[n for n in labels if n != column], columns=column, values=metric)
-    return (wide[a] - wide[b]).dropna().to_list() if {a, b} <= set(wide.columns) else []
+    wide = _side_by_side(runs, column, (a, b), metric)
+    return (wide[a] - wide[b]).dropna().to_list()
+
+
+def _side_by_side(runs: pd.DataFrame, column: str, values: Sequence[Any], metric: str) -> pd.DataFrame:
+    """A row for each seed and each of the other labels, a column for each value; NaN where there is no such run."""
+    others = [name for name in (*label_columns(runs), "seed") if name != column]
+    return runs.pivot_table(index=others, columns=column, values=metric).reindex(columns=list(values))
 
 
 def window_trends(cnn: pd.DataFrame, others: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
@@ -47,8 +53,8 @@ def window_trends(cnn: pd.DataFrame, others: pd.DataFrame, metric: str) -> list[
     after = pair_gains(cnn, "buffer", "60-48", REFERENCE, metric)
     vh = pair_gains(cnn, "bands", "VV_VH", "VV", metric)
     first = pair_gains(cnn, "buffer", REFERENCE, "12-12", metric)
-    further = pair_gains(cnn, "buffer", "365-12", REFERENCE, metric)
-    saturation = [a - b for a, b in zip(first, further, strict=True)]
+    before = _side_by_side(cnn, "buffer", ("12-12", REFERENCE, "365-12"), metric)
+    saturation = (2 * before[REFERENCE] - before["12-12"] - before["365-12"]).dropna().to_list()
     trends = [
         trend("more dates after the event help: 60-48 over 60-12", after, expected="higher"),
         trend("VV_VH is ahead of VV", vh, expected="higher"),
@@ -99,7 +105,11 @@ def predictions_of(
         raise ValueError("the conditions are not of these windows; delete the folder of work and start again")
     conditions = described[[name for name in described if name not in test.table]]
     chosen = runs[(runs["bands"] == "VV_VH") & (runs["buffer"] == REFERENCE) & (runs["status"] == "finished")]
-    scored = [sc.score_patches(sc.load_model(path), test).join(conditions) for path in chosen["weights"]]
+    scored = []
+    for run in chosen.to_dict("records"):
+        table = sc.score_patches(sc.load_model(run["weights"]), test).join(conditions)
+        orbit = run.get("orbit", "")[:1].upper()  # of networks that learnt one orbit, that one alone is judged
+        scored.append(table[table["track"].str.startswith(orbit)])
     return scored, chosen["threshold"].to_list()
 
 
@@ -138,15 +148,19 @@ def thirds(table: pd.DataFrame, threshold: float) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def full_cost(cnn: pd.DataFrame, unets: pd.DataFrame, large: dict[str, float]) -> dict[str, float]:
-    """What the papers' whole grid would take on these cores, from the speed seen here: an upper bound of epochs."""
-    patches = float((cnn["train_patches"]).median())
-    per_epoch = float((cnn["seconds"] / cnn["epochs"]).median())
+def full_cost(light: Mapping[int, float], large: Mapping[str, float], workers: int) -> dict[str, float]:
+    """What the papers' whole grid would take on these cores, from epochs of its own networks: no run stops early.
+
+    Of the light network and of the U-Net; those with attention and with shortcuts come on top.
+    `light` has the seconds of an epoch of one orbit's windows by filters, on one core; `large` those of the U-Net.
+    """
     runs = 40 * 24 * FULL_SEEDS
+    per_epoch = sum(light.values()) / len(light)  # half of the settings have 32 filters, half 64
+    chip_runs = len(CHIP_BANDS) * len(STEPS) * FULL_SEEDS
     return {
         "window_runs": runs,
-        "patches_per_training": patches,
-        "seconds_per_epoch_here": per_epoch,
+        **{f"seconds_per_epoch_of_{filters}_filters": seconds for filters, seconds in light.items()},
         "window_core_hours_at_500_epochs": runs * 500 * per_epoch / 3600,
-        "chip_core_hours_at_100_epochs": 17 * FULL_SEEDS * 100 * large["seconds"] * 2 / 3600,
+        "chip_runs": chip_runs,
+        "chip_core_hours_at_100_epochs": chip_runs * 100 * large["seconds"] * workers / 3600,
     }

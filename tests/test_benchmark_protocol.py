@@ -1,5 +1,6 @@
 """The protocol's verdicts on tables of which the answer is known; and, slow, all of it on very small events."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.protocol import tables
-from benchmarks.protocol_says import chip_trends, condition_trends, pair_gains, thirds, trend, window_trends
+from benchmarks.protocol_runs import window_config, window_settings
+from benchmarks.protocol_says import chip_trends, condition_trends, full_cost, pair_gains, thirds, trend, window_trends
 
 
 def window_runs(f1, *, network="cnn", buffers=("60-12", "60-48", "12-12", "365-12")):
@@ -70,6 +72,39 @@ def test_trends_of_windows_are_those_of_the_runs():
     }
     swapped = cnn.assign(bands=cnn["bands"].map({"VV": "VV_VH", "VV_VH": "VV"}))
     assert window_trends(swapped, others, "test_f1")[1]["verdict"] == "contradicts"
+
+
+def test_a_training_that_failed_takes_its_own_pairs_away_alone():
+    level = {"12-12": 0.3, "60-12": 0.5, "365-12": 0.52, "60-48": 0.6}
+    cnn = window_runs(lambda bands, buffer: level[buffer])
+    cnn.loc[cnn["buffer"].eq("365-12") & cnn["seed"].eq(0), "test_f1"] = np.nan
+    saturates = window_trends(cnn, cnn[:0], "test_f1")[3]
+    assert saturates["n"] == 4
+    np.testing.assert_allclose(saturates["gain"], 0.18)
+
+
+def test_in_the_whole_grid_pairs_are_of_one_orbit_and_setting():
+    """A run that differs in a label that the reduced protocol lacks is no second run of the same."""
+    args = argparse.Namespace(full=True, filters=16, device="cpu", precision="fp32")
+    light, other = (window_settings(args, name, window_config(args)) for name in ("cnn", "resnet"))
+    assert len(light) == 24
+    assert [setting.labels["network"] for setting in other] == ["resnet"] * 24
+    rows = [
+        {"bands": "VV", "buffer": "60-12", "orbit": orbit, **setting.labels, "seed": 0, "test_f1": 0.01 * number + gain}
+        for gain, settings in ((0.0, light), (0.25, other))
+        for orbit in ("ascending", "descending")
+        for number, setting in enumerate(settings)
+    ]
+    gains = pair_gains(pd.DataFrame(rows), "network", "resnet", "cnn", "test_f1")
+    assert len(gains) == 48
+    np.testing.assert_allclose(gains, 0.25)
+
+
+def test_the_cost_of_the_whole_grid():
+    cost = full_cost({32: 3.0, 64: 9.0}, {"seconds": 36.0}, 2)
+    assert cost["window_runs"] == 4800
+    assert cost["window_core_hours_at_500_epochs"] == pytest.approx(4800 * 500 * 6 / 3600)
+    assert cost["chip_core_hours_at_100_epochs"] == pytest.approx(8 * 5 * 100 * 36 * 2 / 3600)
 
 
 def test_trends_of_chips_are_those_of_the_runs():

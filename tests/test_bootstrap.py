@@ -98,6 +98,17 @@ def test_the_seed_decides_and_the_order_of_rows_does_not():
     assert f"{first.blocks} blocks" in str(first)
 
 
+@pytest.mark.parametrize("crs", ["EPSG:32647", "EPSG:4326"])
+def test_the_order_of_events_and_of_their_rows_decides_nothing(crs):
+    table = pd.concat([make_predictions(8, 8, event=name, seed=n) for n, name in enumerate("ab")], ignore_index=True)
+    if crs == "EPSG:4326":
+        sides = ["left", "bottom", "right", "top"]
+        table[sides] = (table[sides] - [400_000, 5_000_000, 400_000, 5_000_000]) / 1e5
+    table = table.assign(crs=crs, event=table["event"].astype("category"))
+    first = sc.block_bootstrap(table, block_m=BLOCK, repeats=100)
+    assert sc.block_bootstrap(table.iloc[::-1], block_m=BLOCK, repeats=100) == first
+
+
 def test_rows_without_a_score_are_left_out():
     table = make_predictions(12, 12)
     table.loc[::5, "score"] = np.nan
@@ -173,6 +184,11 @@ def test_blocks_are_metres_on_the_ground_in_coordinates_that_are_not(crs):
         (lambda t: t.assign(crs=np.nan), "auprc", {}, "do not know where they lie"),
         (lambda t: t.assign(landslide=False), "auprc", {}, "not defined for all rows"),
         (lambda t: t.assign(landslide=t.index == 0), "auprc", {}, "not defined for 3.% of the draws: too few blocks"),
+        (lambda t: t.assign(landslide=t.index.isin([0, 143])), "auprc", {}, "not defined for 1.% of the draws"),
+        (lambda t: t.assign(landslide=t.index == 0), "f1", {"threshold": 0.5}, "not defined for 3.% of the draws"),
+        (lambda t: t.assign(landslide=t.index == 0), "precision", {"threshold": 0.5}, "not defined for 3.% of the"),
+        (lambda t: t.assign(left=t["left"].where(t.index > 0)), "auprc", {}, "1 of 144 rows do not know"),
+        (lambda t: t.assign(score=np.nan), "auprc", {}, "no row has a score"),
         (lambda t: t.drop(columns="left"), "auprc", {}, "lacks the column left"),
     ],
 )
@@ -183,3 +199,6 @@ def test_what_gives_no_interval_is_refused(change, statistic, options, message):
         table = make_predictions(12, 12)
         with pytest.raises(InputError, match="needs a finite threshold="):
             sc.block_bootstrap_difference(table, "score", "score", "f1", block_m=BLOCK)
+        for wrong in (0.5, (0.5,)):
+            with pytest.raises(InputError, match="thresholds must be two"):
+                sc.block_bootstrap_difference(table, "score", "score", "f1", block_m=BLOCK, thresholds=wrong)

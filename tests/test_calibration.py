@@ -144,16 +144,28 @@ def test_a_moved_threshold_takes_what_was_taken(share, before, after, seed):
         np.testing.assert_array_equal(now >= moved_threshold(threshold, before, after), was >= threshold)
 
 
-def test_thresholds_that_take_all_or_nothing_stay():
+@given(st.floats(5, 20), st.floats(1.2, 10), st.integers(0, 10_000))
+def test_a_threshold_of_a_model_that_is_too_sure_moves_with_its_windows(mean, after, seed):
+    """Near 1, single precision knows but few scores: what has one of them stays together, also at 1 itself."""
+    logits = torch.from_numpy(np.random.default_rng(seed).normal(mean, 2, 200).astype(np.float32))
+    was, now = (torch.sigmoid(logits / temperature).numpy() for temperature in (1, after))
+    for threshold in was[:20].tolist():
+        taken = now >= moved_threshold(threshold, 1, after)
+        assert taken[was >= threshold].all()
+        assert (was[taken] >= threshold - 4 * 2.0**-24).all()
+
+
+def test_a_threshold_that_takes_everything_stays():
     assert moved_threshold(0.0, 1, 3) == 0
-    assert moved_threshold(1.0, 1, 3) == 1
 
 
 def test_a_model_of_pixels_is_calibrated_by_pixel():
     model = FirstBand()
     model.spec = replace(model.spec, threshold=0.7)
-    calibrated = sc.calibrate(model, honest_patches(3000, true_temperature=2.5, masks=True))
+    validation = honest_patches(3000, true_temperature=2.5, masks=True)
+    calibrated = sc.calibrate(model, validation)
     assert calibrated.spec.temperature == pytest.approx(2.5, rel=0.1)
+    assert sc.calibrate(calibrated, validation).spec.temperature == pytest.approx(calibrated.spec.temperature, rel=1e-5)
     images = honest_patches(300, true_temperature=2.5, seed=1).images
     was, now = model.probabilities(images), calibrated.probabilities(images)
     np.testing.assert_array_equal(now >= calibrated.spec.threshold, was >= 0.7)

@@ -268,6 +268,15 @@ def test_each_event_has_its_own_cube():
     assert table["landslide_area"].notna().tolist() == [False, True, False]
 
 
+def test_events_are_those_of_a_table_that_was_kept_as_text():
+    """There a name of digits comes back as a number, and no name as NaN."""
+    cubes = {"5": make_cube(slope=10.0), "": make_cube(slope=20.0)}
+    for event, slope in ((5, 10), (np.nan, 20)):
+        found = describe_patches(make_table((0, 0), event=event), cubes)
+        assert found["slope"].tolist() == [pytest.approx(slope)]
+    assert describe_patches(make_table((0, 0), event=5), {5: make_cube()})["event"].tolist() == [5]
+
+
 def test_a_cube_of_finer_pixels_serves_as_well():
     fine = grid((96, 128), pixel=5.0)
     table = describe_patches(make_table((16, 32)), make_cube(geobox=fine))
@@ -291,6 +300,8 @@ def test_local_incidence_joins_where_the_cube_has_it():
         (lambda t, c: (t.assign(left=t.left - 20, right=t.right - 20), c), AreaError, "1 of 1"),
         (lambda t, c: (t.assign(crs="EPSG:32634"), c), InputError, "EPSG:32634"),
         (lambda t, c: (t.assign(crs=""), c), InputError, "made of arrays"),
+        (lambda t, c: (t.assign(crs=np.nan), c), InputError, "made of arrays"),
+        (lambda t, c: (t.assign(left=np.nan), c), InputError, "made of arrays"),
         (lambda t, c: (t.drop(columns="crs"), c), InputError, "lacks crs"),
         (lambda t, c: (t.iloc[:0], c), InputError, "no patch"),
         (lambda t, c: (t, {"another": c}), InputError, "another"),

@@ -215,6 +215,16 @@ def test_the_temperature_does_not_enter():
     np.testing.assert_array_equal(sc.explain(model, windows, baselines=baselines).logits, expected.logits)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_works_where_gradients_are_turned_off(mode):
+    windows, baselines = windows_of_noise(1), windows_of_noise(2, seed=1)
+    expected = sc.explain(lived_in(MAKERS["cbam"]()), windows, baselines=baselines)
+    model = lived_in(MAKERS["cbam"]())
+    with mode():
+        found = sc.explain(model, windows, baselines=baselines)
+    np.testing.assert_array_equal(found.contributions, expected.contributions)
+
+
 def test_the_model_is_left_as_it_was():
     model = lived_in(MAKERS["cnn"]()).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -59,7 +59,7 @@ def test_it_lies_where_the_stack_does_and_says_what_it_is():
     assert layer.rio.crs == stack.rio.crs
     assert layer.rio.transform() == stack.rio.transform()
     assert "band_units" not in layer.coords
-    expected = {"units": "1", "track": "D164", "event": "test", "simulated": True, "baselines": 3, "stride": 16}
+    expected = {"units": "1", "track": "D164", "event": "test", "simulated": True, "baselines": 3, "windows": 9}
     assert {key: layer.attrs[key] for key in expected} == expected
     assert layer.attrs["model"] == model_hash(SMALL)
     alone = sc.explain(SMALL, BASELINES, baselines=BASELINES)

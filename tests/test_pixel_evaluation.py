@@ -80,6 +80,8 @@ def test_what_cannot_be_judged_by_pixel_is_refused():
         sc.evaluate_pixels(MeanModel(), make_chips(2))
     with pytest.raises(InputError, match="no masks"):
         sc.evaluate_pixels(TinySegmenter(), make_patches(3))
+    with pytest.raises(InputError, match="finite"):
+        sc.evaluate_pixels(TinySegmenter(), make_chips(2), threshold=np.nan)
     with pytest.raises(InputError, match="lacks the column slope"):
         sc.evaluate_pixels(TinySegmenter(), make_chips(2), by="slope")
     chips = make_chips(2)

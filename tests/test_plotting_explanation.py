@@ -16,7 +16,7 @@ BANDS = ["vv_post", "vh_post", "vv_diff", "vh_diff"]
 def make_layer(stack, **attrs):
     spread = np.arange(1, len(stack) + 1)[:, None, None]
     values = np.random.default_rng(2).normal(0, spread, stack.shape).astype("float32")
-    attrs = {"base_value": -1.25, "baselines": 15, "window_size": 64, **attrs}
+    attrs = {"base_value": -1.25, "baselines": 15, "window_size": 64, "windows": 6, **attrs}
     layer = xr.DataArray(values, dims=stack.dims, coords=stack.coords, attrs=attrs)
     return layer.where(np.isfinite(stack))
 
@@ -70,13 +70,17 @@ def test_it_says_what_it_is():
 
 def test_of_a_single_window_it_says_the_sum():
     stack = make_stack((64, 64))[:, 20:52, 20:52]
-    layer = make_layer(stack, window_size=32)
+    layer = make_layer(stack, window_size=32, windows=1)
     total = float(layer.astype(float).sum())
     sign = "+" if total >= 0 else "−"
     said = words(plot_explanation(stack, layer))
     assert f"= −1.25, mean logit of 15 baselines, {sign} {abs(total):.2f}, sum of all contributions" in said
     assert f"logit of the window {total - 1.25:.2f} ".replace("-", "−") in said
     assert "no data" not in said
+    # Of a layer of several windows a part of a window's size is no window.
+    said = words(plot_explanation(stack, make_layer(stack, window_size=32)))
+    assert "logit of the window" not in said
+    assert "counted from the mean logit of 15 baselines, −1.25" in said
 
 
 def test_for_and_against_differ_for_the_colour_blind_too():

@@ -114,6 +114,16 @@ def test_landslides_without_a_score_are_counted():
     assert sum(len(ticks.get_xdata()) for ticks in curves(figure.axes[0])[1].values()) == 73
 
 
+def test_a_score_at_the_threshold_is_found_as_it_is_elsewhere():
+    """0.7 in single precision is a little less than in double, and is compared in its own."""
+    table = described().assign(score=np.float32(0.7))
+    assert "missed, n = 0" in words(plot_densities(table, ["slope"], threshold=0.7).axes[0])
+    counts = sc.evaluate_by_condition(table, "slope", threshold=0.7, bins=(0, 91))
+    assert counts["found"].tolist() == counts["positives"].tolist()
+    with pytest.raises(InputError, match="finite"):
+        plot_densities(table, ["slope"], threshold=np.nan)
+
+
 @pytest.mark.parametrize(
     ("change", "columns", "message"),
     [
@@ -249,6 +259,7 @@ def test_runs_without_a_score_are_counted_and_leave_a_hole():
         (runs(), {"metric": "auprc"}, "lacks test_auprc"),
         (runs(), {"metric": "bands"}, "no numbers"),
         (runs().assign(test_f1=np.nan), {}, "none of the 120 runs"),
+        (runs().assign(orbit=np.nan), {"panels": "orbit"}, "some runs have no .orbit"),
     ],
 )
 def test_a_sweep_of_nothing_is_refused(table, options, message):

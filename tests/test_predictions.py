@@ -133,6 +133,8 @@ def test_groups_of_a_number_and_groups_without_a_score():
         (lambda t: t, {"by": ()}, "by must name a column"),
         (lambda t: t.iloc[:0], {}, "table is empty"),
         (lambda t: t.assign(landslide=2), {}, "true or false"),
+        (lambda t: t.assign(landslide=t["landslide"].astype("boolean").where(t.index > 0)), {}, "true or false"),
+        (lambda t: t.assign(score="high"), {}, "score must hold numbers"),
         (lambda t: t, {"threshold": np.nan}, "finite number"),
     ],
 )

@@ -1,6 +1,7 @@
 """Many trainings into one table: the same wherever they run and whatever interrupts them, and no run missing in it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from sarcube.labels.splits import Split
 from sarcube.lock import writing
 from sarcube.models.weights import model_hash
 from sarcube.sweeps.naming import label_columns
+from sarcube.sweeps.run import _alone_in_process as alone_in_process
 
 VARYING = ("seconds", "epochs_before")  # of a run from call to call
 
@@ -126,6 +128,7 @@ def test_two_threads_do_not_run_at_a_time_in_one_process(done, tmp_path):
     from distributed import Client, LocalCluster
 
     before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)  # which are the caller's, not those of a worker
     with (
         LocalCluster(
             host="127.0.0.1",
@@ -137,11 +140,33 @@ def test_two_threads_do_not_run_at_a_time_in_one_process(done, tmp_path):
         ) as cluster,
         Client(cluster),
     ):
-        same(swept(tmp_path / "cluster"), done[1])
+        same(swept(tmp_path / "cluster"), done[1])  # their numbers of threads among the rest
+        assert torch.get_num_threads() == before + 1
+    torch.set_num_threads(before)
     with dask.config.set(scheduler="threads", num_workers=3):
         same(swept(tmp_path / "threads"), done[1])
     assert torch.get_num_threads() == before
     assert dask.config.get("scheduler", None) is None
+
+
+def test_in_a_pool_of_processes_a_run_has_one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        with alone_in_process(os.getpid()):
+            assert torch.get_num_threads() == before + 1
+        with alone_in_process(os.getppid()):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_numbers_that_numpy_made_name_runs_as_others_do(tmp_path):
+    setting = replace(SETTINGS[0], config=replace(SETTINGS[0].config, epochs=1))
+    plain = sc.sweep({(("steps", 3),): small_split}, [setting], folder=tmp_path, seeds=(0,))
+    again = sc.sweep({(("steps", np.int64(3)),): small_split}, [setting], folder=tmp_path, seeds=np.arange(1))
+    pd.testing.assert_frame_equal(again, plain)
 
 
 def test_a_given_split_with_lazy_arrays_stays_lazy_on_its_way(tmp_path):

@@ -132,6 +132,20 @@ def test_within_groups_pairs_are_of_one_setting():
         sc.compare_groups(runs(*rows), column="bands", a="VV_VH", b="VV", by=["bands"])
 
 
+def test_groups_that_differ_in_more_than_the_label_are_not_compared():
+    """Networks at one pair of windows against those at two: the other windows would pass for the network."""
+    rows = [("cnn", buffer, 0.5, seed, 0.5) for buffer in ("60-12", "12-12") for seed in (0, 1)]
+    rows += [("cbam", "60-12", 0.5, seed, 0.9) for seed in (0, 1)]
+    table = runs(*rows)
+    with pytest.raises(InputError, match=r"runs of bands 'cbam' and 'cnn' also differ in buffer; .* by="):
+        sc.compare_groups(table, column="bands", a="cbam", b="cnn")
+    rows = sc.compare_groups(table, column="bands", a="cbam", b="cnn", by=["buffer"])
+    assert rows["verdict"].to_dict() == {"60-12": "ahead", "12-12": "undecided"}
+    assert rows["n_a"].to_dict() == {"60-12": 2, "12-12": 0}
+    alone = table[table["buffer"] == "60-12"]
+    assert sc.compare_groups(alone, column="bands", a="cbam", b="cnn")["paired"].all()
+
+
 def test_the_papers_settings_are_24_and_36_of_three_rates():
     settings = sc.nava_2026_settings()
     assert len(settings) == len({tuple(setting.labels.values()) for setting in settings}) == 24

@@ -20,6 +20,7 @@ from sarcube.labels.ground import corners_on_the_ground
 MIN_BLOCKS = 10
 """Fewer blocks than this say too little of how much blocks differ."""
 _MAY_BE_UNDEFINED = 0.05
+_SIDES = ("left", "bottom", "right", "top")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def block_bootstrap(
     Returns
     -------
     Interval
-        Between percentiles of the draws' statistics. Draws whose statistic is not defined, such as one without a
+        Between percentiles of the draws' statistics. Draws whose statistic is not defined, such as F1 without a
         landslide, are left out. The interval speaks of ground like that of these events, labels and model as they are:
         not of other events, nor of a training with another seed.
 
@@ -91,6 +92,11 @@ def block_bootstrap(
     InputError
         If rows know no place, there are fewer than 10 blocks, or the statistic is not defined for all rows or for more
         than one draw in twenty; if an argument cannot be used.
+
+    Notes
+    -----
+    Blocks are taken for independent. Where they are few, or what ties neighbours together reaches across their edges,
+    an interval between percentiles holds the truth less often than its level says: an end near 0 decides little.
     """
     _check(block_m, repeats, level, seed)
     truth, scores = truth_and_scores(predictions)
@@ -140,12 +146,14 @@ def block_bootstrap_difference(
         As `block_bootstrap` does.
     """
     _check(block_m, repeats, level, seed)
+    if thresholds is not None and np.shape(thresholds) != (2,):
+        raise InputError(f"thresholds must be two, that of {score_a} and that of {score_b}, not {thresholds!r}")
     truth, a = truth_and_scores(predictions, score_a)
     _, b = truth_and_scores(predictions, score_b)
     scored = ~(np.isnan(a) | np.isnan(b))
     block = ground_blocks(predictions[scored], block_m)
     times = _draws(block, block_m, repeats, seed)
-    limits = thresholds or (None, None)
+    limits = (None, None) if thresholds is None else thresholds
     of_a, of_b = (
         resampled(statistic, truth[scored], scores[scored], block, times, threshold=threshold)
         for scores, threshold in zip((a, b), limits, strict=True)
@@ -157,7 +165,8 @@ def ground_blocks(predictions: pd.DataFrame, block_m: float) -> NDArray[np.int64
     """Number the squares of ground that rows lie in, by their centres, each event's by themselves.
 
     Squares begin at multiples of their side in the event's coordinates, so that a row's neighbours in a block do not
-    depend on which other rows there are.
+    depend on which other rows there are; in coordinates that are no metres, such as degrees, they begin at the row
+    of the lowest left. The order of rows changes nothing.
 
     Parameters
     ----------
@@ -176,20 +185,21 @@ def ground_blocks(predictions: pd.DataFrame, block_m: float) -> NDArray[np.int64
     InputError
         If rows know no place, or those of one event lie 2000 km apart.
     """
-    require_columns(predictions, "event", "left", "bottom", "right", "top", "crs")
-    nowhere = predictions["crs"].isna() | (predictions["crs"] == "")
+    require_columns(predictions, "event", *_SIDES, "crs")
+    nowhere = predictions[["crs", *_SIDES]].isna().any(axis=1) | (predictions["crs"] == "")
     if nowhere.any():
         raise InputError(
             f"{int(nowhere.sum())} of {len(predictions)} rows do not know where they lie, as patches made of arrays do "
             "not: blocks of ground need left, bottom, right, top and crs"
         )
-    events = predictions["event"].fillna("")
+    places = predictions[["crs", *_SIDES]].reset_index(drop=True)
+    events = predictions["event"].astype(object).where(predictions["event"].notna(), "").to_numpy()
     block, blocks = np.empty(len(predictions), np.int64), 0
-    for event in dict.fromkeys(events):
-        here = (events == event).to_numpy()
-        centres = corners_on_the_ground(predictions[here], str(event)).mean(axis=1)
+    for event in sorted(set(events), key=str):
+        here = places[events == event].sort_values(["crs", *_SIDES])
+        centres = corners_on_the_ground(here, str(event)).mean(axis=1)
         squares = np.unique(np.floor(centres / block_m).astype(np.int64), axis=0, return_inverse=True)[1].reshape(-1)
-        block[here] = blocks + squares
+        block[here.index] = blocks + squares
         blocks += int(squares.max()) + 1
     return block
 
@@ -197,6 +207,8 @@ def ground_blocks(predictions: pd.DataFrame, block_m: float) -> NDArray[np.int64
 def _draws(block: NDArray[np.int64], block_m: float, repeats: int, seed: int) -> NDArray[np.int64]:
     """Return all blocks once, which gives the estimate, and then the draws."""
     blocks = int(block.max(initial=-1)) + 1
+    if not blocks:
+        raise InputError("there is nothing to draw from: no row has a score")
     if blocks < MIN_BLOCKS:
         raise InputError(
             f"the rows lie in {blocks} blocks of {block_m:g} m, and an interval needs {MIN_BLOCKS} at least; evaluate "

@@ -105,7 +105,9 @@ def describe_patches(
     _check(table)
     parts = []
     numbered = table.reset_index(drop=True)
-    for event, rows in numbered.groupby("event", sort=False):
+    # What a file of text holds no name of comes back as NaN.
+    events = numbered["event"].astype(object).where(numbered["event"].notna(), "")
+    for event, rows in numbered.groupby(events, sort=False):
         cube_of_event = _of_event(cube, str(event), "cube")
         slides = None if inventory is None else _of_event(inventory, str(event), "inventory")
         parts.append(_describe_event(rows, cube_of_event, slides, land_cover))
@@ -120,13 +122,14 @@ def _check(table: pd.DataFrame) -> None:
         )
     if table.empty:
         raise InputError("there is nothing to describe: the table holds no patch")
-    if (table["crs"] == "").any():
+    if (table[["crs", *_BOX]].isna().any(axis=1) | (table["crs"] == "")).any():
         raise InputError("some patches were made of arrays: nobody knows where they lie, so no layer can be read there")
 
 
 def _of_event(given: Given | Mapping[str, Given], event: str, what: str) -> Given:
     if isinstance(given, (xr.Dataset, gpd.GeoDataFrame)):
         return given
+    given = {str(name): one for name, one in given.items()}  # a file of text may make an event's name a number
     if event not in given:
         raise InputError(f'there are patches of "{event}", but no {what} of it; there are {", ".join(given) or "none"}')
     return given[event]

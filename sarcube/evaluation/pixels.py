@@ -87,12 +87,13 @@ def evaluate_pixels(
     Returns
     -------
     pandas.DataFrame
-        As `sarcube.evaluate_groups` returns it, of pixels.
+        As `sarcube.evaluate_groups` returns it, of pixels; NaN of a group of which no pixel has a score.
 
     Raises
     ------
     BandError, InputError
-        As `sarcube.evaluate` does; if the model judges windows.
+        If the model cannot judge the chips, they have no masks, or the table lacks a column; if the model judges
+        windows.
     """
     if not isinstance(model, Segmenter):
         raise InputError(
@@ -133,6 +134,8 @@ def count_pixels(
     """
     check_patches(model, chips)
     threshold = float(model.spec.threshold if threshold is None else threshold)
+    if not np.isfinite(threshold):
+        raise InputError(f"the threshold must be a finite number, not {threshold}")
     many = int(group.max()) + 1
     bins, predicted = np.zeros((many, 2, BINS), np.int64), np.zeros((many, 2, 2), np.int64)
     unscored = np.zeros(many, np.int64)

@@ -142,14 +142,16 @@ def truth_and_scores(predictions: pd.DataFrame, score: str = "score") -> tuple[N
     Raises
     ------
     InputError
-        If a column is missing, or the labels are not true or false.
+        If a column is missing, the labels are not true or false, or the scores no numbers.
     """
     require_columns(predictions, "landslide", score)
-    truth = predictions["landslide"].to_numpy()
-    if truth.dtype != np.bool_ and not np.isin(truth, (0, 1)).all():
-        raise InputError("the column landslide must be true or false, or 1 and 0")
-    scores = predictions[score].to_numpy()
-    return truth.astype(bool), scores if np.issubdtype(scores.dtype, np.floating) else scores.astype(np.float64)
+    labels, scores = predictions["landslide"], predictions[score]
+    if labels.isna().any() or not (pd.api.types.is_bool_dtype(labels) or labels.isin((0, 1)).all()):
+        raise InputError("the column landslide must be true or false, or 1 and 0, in every row")
+    if not pd.api.types.is_numeric_dtype(scores):
+        raise InputError(f"the column {score} must hold numbers, NaN where there is no score, not {scores.dtype}")
+    kind = np.float32 if scores.dtype == np.float32 else np.float64
+    return labels.to_numpy(bool), scores.to_numpy(kind, na_value=np.nan)
 
 
 def require_columns(predictions: pd.DataFrame, *names: str) -> None:

@@ -50,7 +50,7 @@ def resampled(
     Returns
     -------
     (repeats,) float64 array
-        NaN where the statistic of a draw is not defined.
+        NaN where the statistic of a draw is not defined: but for "accuracy", without a positive.
 
     Raises
     ------
@@ -68,7 +68,11 @@ def resampled(
     predicted = scores >= threshold
     cells = (truth & predicted, ~truth & predicted, truth & ~predicted, ~truth & ~predicted)
     per_block = np.stack([np.bincount(block[cell], minlength=times.shape[1]) for cell in cells], axis=1)
-    return np.array([getattr(Confusion(*counts), statistic) for counts in (times @ per_block).tolist()], np.float64)
+    drawn = times @ per_block
+    values = np.array([getattr(Confusion(*counts), statistic) for counts in drawn.tolist()], np.float64)
+    if statistic != "accuracy":
+        values[drawn[:, 0] + drawn[:, 2] == 0] = np.nan  # F1 and precision are 0 whatever the model says: no finding
+    return values
 
 
 def _of_ranks(

@@ -30,7 +30,7 @@ def calibrate(model: N, validation: Patches) -> N:
     """Fit the temperature by which a model's logits are divided before they become probabilities.
 
     The temperature is the one of the lowest log loss on validation patches. The order of scores, and with it AUPRC and
-    AUROC, stay; the threshold is moved so that decisions stay as well.
+    AUROC, stay; the threshold is moved so that decisions stay as well, as far as single precision tells scores apart.
 
     Parameters
     ----------
@@ -119,12 +119,14 @@ def moved_threshold(threshold: float, before: float, after: float) -> float:
     """Probability at one temperature whose logit is that of `threshold` at another.
 
     A threshold is often the very score of a window: it is lowered by what single precision may round away, so that the
-    window stays above it.
+    window stays above it. 1 is then what rounds to 1, as nearly all scores of a model do that is too sure; 0 stays.
     """
-    if not 0 < threshold < 1:
+    if threshold <= 0:
         return threshold
-    slack = 4 * _ULP / (1 - threshold)
-    return float(expit((logit(threshold) - slack) * before / after) * (1 - 4 * _ULP))
+    # A sigmoid is off by 1.5 units near 1, and by 3 of its own size near 0; a logit by one of its own, each time
+    # that it is divided.
+    lowest = logit(threshold * (1 - _ULP * (3 - 1.5 * threshold))) * before / after
+    return float(expit(lowest - 2 * _ULP * abs(lowest)) * (1 - 3 * _ULP))
 
 
 def _window_logits(model: WindowClassifier, patches: Patches) -> tuple[Floats, Floats]:

@@ -54,7 +54,8 @@ def attribute(windows: NDArray[np.float32], baselines: NDArray[np.float32], mode
     InputError
         If they do not, in double precision neither: the model does something for which there is no rule.
     """
-    exact = copy.deepcopy(model).double()
+    with torch.inference_mode(mode=False):  # a caller's is the copy's for good
+        exact = copy.deepcopy(model).double()
     base, logits = _logits(baselines, exact).mean(), _logits(windows, exact)
     contributions = np.empty(windows.shape, np.float32)
     for number, window in enumerate(windows):
@@ -90,6 +91,8 @@ def _logits(windows: NDArray[np.float32], model: "WindowClassifier") -> NDArray[
     return result
 
 
+@torch.inference_mode(mode=False)  # whatever callers have set for networks of their own
+@torch.enable_grad()
 def _contributions(
     window: NDArray[np.floating], baselines: NDArray[np.floating], model: "WindowClassifier"
 ) -> NDArray[np.float32]:

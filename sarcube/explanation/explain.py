@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
@@ -108,7 +109,8 @@ def explain(
     ----------
     Lundberg & Lee 2017, arXiv:1705.07874, sec. 4.2 (DeepSHAP); Shrikumar et al. 2017, arXiv:1704.02685 (DeepLIFT).
     """
-    model = frozen_copy(window_classifier(model))
+    with torch.inference_mode(mode=False):  # a caller's is the copy's for good, and it needs gradients
+        model = frozen_copy(window_classifier(model))
     if isinstance(baselines, Patches):
         check_patches(model, baselines, name="baselines")
         baselines = draw_baselines(baselines)

@@ -126,6 +126,7 @@ def explain_stack(
             "base_value": base_value(baselines, model),
             "baselines": len(baselines),
             "window_size": size,
+            "windows": len(rows) * len(columns),
             "stride": stride,
             "model": identity,
             **{key: stack.attrs[key] for key in _KEPT if key in stack.attrs},

@@ -97,7 +97,8 @@ def plot_densities(
     Raises
     ------
     InputError
-        If a column is missing or holds no numbers, no column is given, or there is no landslide with a score.
+        If a column is missing or holds no numbers, no column is given, the threshold is not finite, or there is no
+        landslide with a score.
 
     Notes
     -----
@@ -107,7 +108,9 @@ def plot_densities(
     are drawn per decade. A group of fewer than two different values has no density, and the panel says so.
     """
     _check(predictions, columns)
-    scores = predictions["score"].to_numpy(np.float64, na_value=np.nan)
+    if not np.isfinite(threshold):
+        raise InputError(f"the threshold must be a finite number, not {threshold}")
+    scores = predictions["score"].to_numpy(na_value=np.nan)  # of their own precision, as they are counted elsewhere
     landslide = predictions["landslide"].to_numpy(bool)
     scored = landslide & np.isfinite(scores)
     if not scored.any():
@@ -209,10 +212,10 @@ def _circular_density(degrees: Floats, along: Floats) -> Floats:
     length = min(float(abs(np.exp(1j * np.radians(degrees)).mean())), 1.0)
     spread = np.degrees(np.sqrt(-2 * np.log(length))) if length > 0 else np.inf
     width = max(min(spread, _UNIFORM) * len(degrees) ** (-1 / 5), _FINEST)
-    turns = 360.0 * np.arange(-2, 3)  # the widest kernel, of two opposite directions, is 90 degrees
-    away = along[:, np.newaxis, np.newaxis] - degrees[:, np.newaxis] - turns
-    kernels: Floats = np.exp(-0.5 * (away / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    return np.asarray(kernels.sum(axis=(1, 2)) / len(degrees))
+    away = along[:, np.newaxis] - degrees
+    # One turn after the other, for memory; the widest kernel, of two opposite directions, is 90 degrees.
+    total: Floats = sum(np.exp(-0.5 * ((away + turn) / width) ** 2).sum(axis=1) for turn in 360.0 * np.arange(-2, 3))
+    return np.asarray(total / (len(degrees) * width * np.sqrt(2 * np.pi)))
 
 
 def _shown(values: Floats, axis: _Axis) -> Floats:

@@ -146,10 +146,12 @@ def _figure(
 def _sums(contributions: xr.DataArray) -> str:
     """Say what contributions are counted from, and for a single window what they add up to."""
     attrs, shape = contributions.attrs, (contributions.sizes["y"], contributions.sizes["x"])
+    # A part of a layer of many windows, even one of a window's size, adds up to no logit.
+    one = attrs.get("windows") == 1 and shape == (attrs["window_size"],) * 2
     if "base_value" not in attrs:
         return ""
     base, total = attrs["base_value"], float(contributions.astype(np.float64).sum())
-    if shape != (attrs["window_size"],) * 2 or not np.isfinite(contributions.values).all():
+    if not one or not np.isfinite(contributions.values).all():
         said = f"contributions are counted from the mean logit of {attrs['baselines']} baselines, {base:.2f}"
     else:
         said = (

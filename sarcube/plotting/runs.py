@@ -64,7 +64,8 @@ def plot_sweep(
     Raises
     ------
     InputError
-        If a column is missing, the metric holds no numbers, or no run has a score.
+        If a column is missing, or a run has no value in x, by or panels; if the metric holds no numbers, or no run has
+        a score.
     """
     metric = metric if metric in runs else f"test_{metric}"
     labels = [column for column in (x, by, panels) if column is not None]
@@ -74,6 +75,8 @@ def plot_sweep(
         )
     if not pd.api.types.is_numeric_dtype(runs[metric]):
         raise InputError(f'"{metric}" holds no numbers: name a score, such as f1')
+    if unnamed := [column for column in labels if runs[column].isna().any()]:
+        raise InputError(f'some runs have no "{unnamed[0]}", so that they have no place: leave them out, or fill it')
     scored = runs[runs[metric].notna()]
     if scored.empty:
         raise InputError(f'none of the {len(runs)} runs has a score "{metric}"')

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from math import isfinite
 from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from sarcube.errors import InputError
@@ -26,7 +27,7 @@ _LONGEST = 80  # characters of a folder's name that are for the reader; what tel
 
 
 def checked_labels(labels: Mapping[str, Label], what: str) -> Labels:
-    """Return labels as a dict.
+    """Return labels as a dict, those that NumPy made as Python's.
 
     Raises
     ------
@@ -34,7 +35,8 @@ def checked_labels(labels: Mapping[str, Label], what: str) -> Labels:
         If a name is none or a column that the table has of itself, or a value is not text, a finite number or a truth
         value.
     """
-    for name, value in labels.items():
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in labels.items()}
+    for name, value in plain.items():
         if not isinstance(name, str) or not name or name in OWN or name.startswith(SCORES):
             raise InputError(
                 f"a label of {what} must have a name that the table does not have of itself "
@@ -44,7 +46,7 @@ def checked_labels(labels: Mapping[str, Label], what: str) -> Labels:
             raise InputError(
                 f"the label {name} of {what} must be text, a finite number or true or false, not {value!r}"
             )
-    return dict(labels)
+    return plain
 
 
 def labels_of_data(key: Hashable) -> Labels:

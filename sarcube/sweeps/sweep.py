@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 from dask.base import compute, get_scheduler
 from dask.delayed import delayed
@@ -83,7 +84,7 @@ def sweep(
     Data of finished runs are made once more to see whether they are the same: by their tables, and by the pixels of
     each stack's first patch.
     """
-    runs = _runs(data, settings, seeds, Path(folder))
+    runs = _runs(data, settings, np.asarray(seeds).tolist(), Path(folder))
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:

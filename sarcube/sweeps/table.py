@@ -74,7 +74,8 @@ def compare_groups(
     Raises
     ------
     InputError
-        If a column is not there, or a value nowhere in it.
+        If a column is not there, or a value nowhere in it; if the runs of a and of b differ in other labels too, such
+        as ten buffers of the one and a single buffer of the other, whose difference would be put down to `column`.
 
     Notes
     -----
@@ -82,8 +83,9 @@ def compare_groups(
     median of the pairs' differences and `spread` their standard deviation. Otherwise `difference` is that of the two
     medians and `spread` the pooled standard deviation, sqrt(((n_a - 1) s_a² + (n_b - 1) s_b²) / (n_a + n_b - 2)).
     Standard deviations are with n - 1. The verdict is "undecided" if |difference| <= spread, or if there are fewer than
-    two pairs, or two runs on a side. It is a rule about repeated training on one set of patches: that other events
-    would say the same it does not tell; for that see `sarcube.block_bootstrap`.
+    two pairs, or two runs on a side. It is no test: docs/sweeps.md tells how often it decides where there is no
+    difference, which is often with few seeds. And it is about repeated training on one set of patches: that other
+    events would say the same it does not tell; for that see `sarcube.block_bootstrap`.
     """
     scores = _metric(results, metric)
     (column,) = _labels(results, [column])
@@ -101,8 +103,20 @@ def compare_groups(
     rows = []
     for key, group in groups:
         ours, theirs = (group.loc[group[column] == value, [*pair_by, scores]] for value in (a, b))
+        _check_alike(ours, theirs, pair_by[:-1], f"{column} {a!r} and {b!r}")
         rows.append({**dict(zip(within or ["group"], _tuple(key), strict=True)), **_compared(ours, theirs, scores)})
     return pd.DataFrame(rows).set_index(within or ["group"])
+
+
+def _check_alike(a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str], what: str) -> None:
+    """Refuse runs whose other labels are not the same: a mixture of other buffers is no rival."""
+    if not len(a) or not len(b):  # nothing to compare, which the row says
+        return
+    if differing := [name for name in labels if set(a[name]) != set(b[name])]:
+        raise InputError(
+            f"the runs of {what} also differ in {', '.join(differing)}; compare within their values with by=, choose "
+            "rows that have both, or drop the column if it only describes what is compared"
+        )
 
 
 def _compared(a: pd.DataFrame, b: pd.DataFrame, scores: str) -> dict[str, Any]:
