@@ -164,4 +164,3 @@ def _score_block(
         meta=np.empty((0, 0), np.float32),
     )
     return scores
-
