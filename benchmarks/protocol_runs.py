@@ -23,6 +23,11 @@ from sarcube.training.config import BOEHM_2022, NAVA_2026
 REFERENCE = "60-12"  # at which the papers compare networks
 ORBITS = ("ascending", "descending")  # apart in the full protocol
 FULL_SEEDS = 5
+# Dask's workers give memory back to the system at every turn, and a training gets it anew for every tensor
+# (docs/sweeps.md).
+KEEP_MEMORY = {
+    f"distributed.nanny.pre-spawn-environ.MALLOC_{name}_": 2**30 for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD")
+}
 
 
 @contextmanager
@@ -33,6 +38,7 @@ def workers(number: int, device: str) -> Iterator[None]:
             yield
         return
     with (
+        dask.config.set(KEEP_MEMORY),
         LocalCluster(
             n_workers=number, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.ERROR
         ) as here,
@@ -86,7 +92,7 @@ def chip_config(args: argparse.Namespace) -> sc.TrainConfig:
     shared = {"precision": args.precision, "device": args.device}
     if args.full:
         return sc.TrainConfig(**{**vars(BOEHM_2022), **shared})
-    few = {"epochs": args.chip_epochs, "batch_size": 16, "learning_rate": 1e-3}
+    few = {"epochs": args.chip_epochs, "batch_size": 8, "learning_rate": 1e-3}
     return sc.TrainConfig(**{**vars(BOEHM_2022), **few, **shared})
 
 
