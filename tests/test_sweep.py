@@ -25,6 +25,7 @@ from sarcube.lock import writing
 from sarcube.models.weights import model_hash
 from sarcube.sweeps.naming import label_columns
 from sarcube.sweeps.run import _alone_in_process as alone_in_process
+from sarcube.sweeps.run import _warn_of_trimming
 
 VARYING = ("seconds", "epochs_before")  # of a run from call to call
 
@@ -392,3 +393,11 @@ def test_labels_that_differ_in_type_or_place_are_other_runs(tmp_path):
     assert "/" not in name
     assert not name.startswith(".")
     assert len(name) < 110
+
+
+def test_a_worker_that_gives_its_memory_back_is_told_once(caplog):
+    _warn_of_trimming.cache_clear()
+    for threshold in ("", str(2**30), "65536", "65536"):
+        _warn_of_trimming(threshold)
+    assert len(caplog.records) == 1
+    assert "MALLOC_TRIM_THRESHOLD_=65536" in caplog.text

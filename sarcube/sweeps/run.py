@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS, CHECKPOINT = "model.safetensors", "training.checkpoint"
 _OWN_OPTIONS = ("in_channels", "bands", "window_size", "seed")  # of a maker: what a run decides
+_KEPT_MEMORY = 1 << 28  # bytes: less than this is what the maps of one batch take
 # torch's random state and its choice of algorithms are those of the process.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -223,6 +225,7 @@ def _alone_in_process(caller: int) -> Iterator[None]:
         threads = before
         if worker is not None:
             threads = int(worker.state.nthreads)
+            _warn_of_trimming(os.environ.get("MALLOC_TRIM_THRESHOLD_", ""))
         elif os.getpid() != caller:
             threads = 1  # a pool of processes, one for each core
         # What a run computes with Dask it computes itself: were it to ask the cluster, it would wait for its own place.
@@ -232,6 +235,17 @@ def _alone_in_process(caller: int) -> Iterator[None]:
                 yield
             finally:
                 torch.set_num_threads(before)
+
+
+@cache
+def _warn_of_trimming(threshold: str) -> None:
+    """Say once where the memory of every tensor goes back to the system, and comes from there again."""
+    if threshold.isdigit() and int(threshold) < _KEPT_MEMORY:
+        logger.warning(
+            "this worker gives free memory back to the system at once (MALLOC_TRIM_THRESHOLD_=%s, which Dask sets for "
+            "its workers): training may take twice as long; docs/sweeps.md tells how to start a cluster that keeps it",
+            threshold,
+        )
 
 
 def _worker() -> Any:
