@@ -14,6 +14,7 @@ import sarcube as sc
 from benchmarks.protocol_events import CHIP_BANDS, STEPS, window_split
 from benchmarks.protocol_runs import FULL_SEEDS, REFERENCE
 from sarcube.sweeps.naming import label_columns
+from sarcube.sweeps.table import verdict_on
 
 PAPERS = {
     "windows": "Nava et al. 2024, preprint gmd-2024-230, abstract: F1 up to 0.82 on two unseen events (Haiti 2021, "
@@ -30,9 +31,8 @@ def trend(name: str, gains: Sequence[float], *, expected: str) -> dict[str, Any]
     values = values[np.isfinite(values)]
     median = float(np.median(values)) if len(values) else np.nan
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-    decided = abs(median) > spread  # False where either is NaN
-    found = "undecided" if not decided else "higher" if median > 0 else "lower"
-    verdict = "undecided" if not decided else "agrees" if found == expected else "contradicts"
+    found = verdict_on(median, spread)
+    verdict = found if found == "undecided" or not expected else "agrees" if found == expected else "contradicts"
     return {"trend": name, "gain": median, "spread": spread, "n": len(values), "expected": expected, "verdict": verdict}
 
 
@@ -56,39 +56,33 @@ def window_trends(cnn: pd.DataFrame, others: pd.DataFrame, metric: str) -> list[
     before = _side_by_side(cnn, "buffer", ("12-12", REFERENCE, "365-12"), metric)
     saturation = (2 * before[REFERENCE] - before["12-12"] - before["365-12"]).dropna().to_list()
     trends = [
-        trend("more dates after the event help: 60-48 over 60-12", after, expected="higher"),
-        trend("VV_VH is ahead of VV", vh, expected="higher"),
-        trend("dates before the event help at first: 60-12 over 12-12", first, expected="higher"),
-        trend("and saturate: the gain from 12 to 60 days over that from 60 to 365", saturation, expected="higher"),
+        trend("more dates after the event help: 60-48 over 60-12", after, expected="ahead"),
+        trend("VV_VH is ahead of VV", vh, expected="ahead"),
+        trend("dates before the event help at first: 60-12 over 12-12", first, expected="ahead"),
+        trend("and saturate: the gain from 12 to 60 days over that from 60 to 365", saturation, expected="ahead"),
     ]
     light = cnn[(cnn["buffer"] == REFERENCE)]
     both = pd.concat([light, others])
     for name in ("cbam", "resnet"):
         gains = pair_gains(both, "network", name, "cnn", metric)
-        trends.append({**trend(f"{name} over cnn at {REFERENCE}", gains, expected=""), "verdict": _plain(gains)})
+        trends.append(trend(f"{name} over cnn at {REFERENCE}", gains, expected=""))  # the abstracts do not say
     return trends
-
-
-def _plain(gains: Sequence[float]) -> str:
-    """Of what the papers' abstracts do not say: which is ahead."""
-    told = trend("", gains, expected="higher")["verdict"]
-    return {"agrees": "ahead", "contradicts": "behind"}.get(told, told)
 
 
 def chip_trends(unets: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
     """What Boehm et al. say of time steps and elevation."""
     few = unets[unets["steps"] == 1]
     return [
-        trend("more time steps help: 4 over 1", pair_gains(unets, "steps", 4, 1, metric), expected="higher"),
+        trend("more time steps help: 4 over 1", pair_gains(unets, "steps", 4, 1, metric), expected="ahead"),
         trend(
             "elevation helps with one step: SAR+DEM over SAR",
             pair_gains(few, "inputs", "SAR+DEM", "SAR", metric),
-            expected="higher",
+            expected="ahead",
         ),
         trend(
             "elevation helps: SAR+DEM over SAR, all steps",
             pair_gains(unets, "inputs", "SAR+DEM", "SAR", metric),
-            expected="higher",
+            expected="ahead",
         ),
     ]
 
@@ -116,12 +110,12 @@ def predictions_of(
 def condition_trends(scored: Sequence[pd.DataFrame], thresholds: Sequence[float]) -> list[dict[str, Any]]:
     """Recall of steep, grazing and small: the upper third of the landslides less the lower third, seed by seed."""
     said = {
-        "slope": ("steep slopes are missed: recall of the steepest third less that of the gentlest", "lower"),
+        "slope": ("steep slopes are missed: recall of the steepest third less that of the gentlest", "behind"),
         "local_incidence_angle": (
             "grazing slopes are missed: recall of the most slantingly lit third",
-            "lower",
+            "behind",
         ),
-        "landslide_area": ("large landslides are found: recall of the largest third less the smallest", "higher"),
+        "landslide_area": ("large landslides are found: recall of the largest third less the smallest", "ahead"),
     }
     trends = []
     for column, (name, expected) in said.items():

@@ -98,6 +98,37 @@ def auroc(truth: ArrayLike, scores: ArrayLike) -> float:
     return float(roc_auc_score(truth, scores)) if truth.any() and not truth.all() else np.nan
 
 
+def average_precision_of_steps(hits: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Average precision from counts: positives, and all, that score at least each score, from the highest on.
+
+    Parameters
+    ----------
+    hits, predicted : (n,) int64 arrays
+        They never fall; the last ones are all there are.
+
+    Returns
+    -------
+    float
+        NaN without a positive.
+    """
+    if not hits[-1]:
+        return np.nan
+    precision = hits / np.maximum(predicted, 1)  # nothing is predicted above the first that counts
+    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+
+
+def auroc_of_steps(hits: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Area under the receiver operating characteristic from the counts that `average_precision_of_steps` takes.
+
+    Equal scores count half. NaN where a class is missing.
+    """
+    misses = predicted - hits
+    if not hits[-1] or not misses[-1]:
+        return np.nan
+    below = misses[-1] - misses + np.diff(misses, prepend=0) / 2
+    return float((np.diff(hits, prepend=0) * below).sum() / hits[-1] / misses[-1])
+
+
 def best_f1_threshold(truth: ArrayLike, scores: ArrayLike) -> tuple[float, float]:
     """Threshold at which F1 is highest, searched over every distinct score in O(n log n).
 

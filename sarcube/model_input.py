@@ -1,4 +1,4 @@
-"""Whether a stack is what a model expects: its bands, its radiometry, a grid that windows can be cut along."""
+"""Whether a stack or patches are what a model expects: bands, radiometry, a grid that windows can be cut along."""
 
 from typing import TYPE_CHECKING
 
@@ -6,6 +6,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from sarcube.errors import BandError, InputError
+from sarcube.labels.patches import Patches
 from sarcube.labels.rasterise import grid_of
 from sarcube.radiometry import GAMMA0_DB, SIGMA0_DB
 
@@ -46,6 +47,35 @@ def grid_for(stack: xr.DataArray, model: "Network") -> GeoBox:
             "one that is not: stack.odc.reproject(GeoBox.from_bbox(stack.odc.geobox.boundingbox, resolution=10))"
         )
     return grid
+
+
+def check_patches(model: "Network", patches: Patches, *, name: str = "patches") -> None:
+    """Refuse patches that a model does not judge.
+
+    Parameters
+    ----------
+    model : Network
+    patches : Patches
+    name : str
+        What to call them in an error.
+
+    Raises
+    ------
+    BandError
+        If they do not hold the model's bands.
+    InputError
+        If they are of another radiometry than the model was trained on.
+    """
+    if patches.bands != model.spec.bands:
+        raise BandError(
+            f"the {name} hold the bands {', '.join(patches.bands)}, but the model expects "
+            f"{', '.join(model.spec.bands)}; choose them with .select_bands, or cut stacks that hold them"
+        )
+    if patches.radiometry not in ("", model.spec.radiometry):
+        raise InputError(
+            f'the {name} hold "{patches.radiometry}", but the model was trained on "{model.spec.radiometry}"; cut '
+            "stacks of what it expects"
+        )
 
 
 def _check_bands(stack: xr.DataArray, model: "Network") -> None:

@@ -35,12 +35,12 @@ def window_runs(f1, *, network="cnn", buffers=("60-12", "60-48", "12-12", "365-1
 
 
 def test_a_gain_below_its_spread_is_undecided():
-    assert trend("", [0.1, 0.11, 0.12], expected="higher")["verdict"] == "agrees"
-    assert trend("", [0.1, 0.11, 0.12], expected="lower")["verdict"] == "contradicts"
-    assert trend("", [-0.1, 0.0, 0.1, 0.05], expected="higher")["verdict"] == "undecided"
-    assert trend("", [0.1], expected="higher")["verdict"] == "undecided"  # nobody knows its spread
-    assert trend("", [], expected="higher")["verdict"] == "undecided"
-    assert trend("", [0.1, np.nan, 0.11], expected="higher")["n"] == 2
+    assert trend("", [0.1, 0.11, 0.12], expected="ahead")["verdict"] == "agrees"
+    assert trend("", [0.1, 0.11, 0.12], expected="behind")["verdict"] == "contradicts"
+    assert trend("", [-0.1, 0.0, 0.1, 0.05], expected="ahead")["verdict"] == "undecided"
+    assert trend("", [0.1], expected="ahead")["verdict"] == "undecided"  # nobody knows its spread
+    assert trend("", [], expected="ahead")["verdict"] == "undecided"
+    assert trend("", [0.1, np.nan, 0.11], expected="ahead")["n"] == 2
 
 
 def test_gains_are_of_pairs_that_differ_in_nothing_else():

@@ -1,9 +1,9 @@
 """Contributions over an area: on the stack's grid, lazy, the same for any chunks, adding up window by window."""
 
 import dask
-import distributed
 import numpy as np
 import pytest
+from clusters import small_cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simple_stack import BANDS, MeanModel, make_stack
@@ -94,17 +94,7 @@ def test_a_cluster_gives_the_same_as_one_thread():
     layer = sc.explain(SMALL, stack, baselines=BASELINES)
     alone = layer.compute(scheduler="synchronous")
     np.testing.assert_array_equal(layer.compute(scheduler="threads", num_workers=3), alone)
-    with (
-        distributed.LocalCluster(
-            host="127.0.0.1",
-            protocol="tcp://",
-            processes=False,
-            n_workers=2,
-            threads_per_worker=1,
-            dashboard_address=":0",
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
+    with small_cluster():
         np.testing.assert_array_equal(layer.compute(), alone)
 
 

@@ -1,9 +1,9 @@
 import dask
-import distributed
 import numpy as np
 import pytest
 import torch
 from affine import Affine
+from clusters import small_cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
@@ -85,17 +85,7 @@ def test_a_cluster_gives_the_same_as_one_thread():
     stack, model = make_stack(100, 100).chunk(y=37, x=41), sc.models.cnn(4, filters=4)
     scores = sc.score_windows(stack, model)
     alone = scores.compute(scheduler="synchronous")
-    with (
-        distributed.LocalCluster(
-            host="127.0.0.1",
-            protocol="tcp://",
-            processes=False,
-            n_workers=2,
-            threads_per_worker=1,
-            dashboard_address=":0",
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
+    with small_cluster():
         np.testing.assert_array_equal(scores.compute(), alone)
 
 

@@ -7,13 +7,13 @@ from collections import Counter
 
 import dask
 import dask.array as da
-import distributed
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
 import xarray as xr
 from affine import Affine
+from clusters import small_cluster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
@@ -447,17 +447,7 @@ def test_a_stored_cube_and_a_cluster_give_the_same_bits(dem, tmp_path):
     expected = sc.add_geometry(cube, split=True, buffer=15.0).compute(scheduler="threads")
     reopened = sc.open_cube(sc.write_cube(cube, tmp_path / "cube.zarr"))
     lazy = _lazily(reopened, split=True, buffer=15.0)
-    with (
-        distributed.LocalCluster(
-            host="127.0.0.1",
-            protocol="tcp://",
-            processes=False,
-            n_workers=2,
-            threads_per_worker=1,
-            dashboard_address=":0",
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
+    with small_cluster():
         found = lazy.compute()
     for track in ("A044", "D168"):
         _assert_same_bits([expected.sel(track=track), found.sel(track=track)], (*LAYERS, "distortion_parts"))

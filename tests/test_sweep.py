@@ -38,6 +38,12 @@ def weights_of(folder, results):
     return [model_hash(sc.load_model(folder / name)) for name in results["weights"]]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """numba's first parallel call, in whichever test, gives torch as many threads as there are cores: other bits."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A sweep that nothing interrupted: its folder and its table."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from killable_training import CONFIG
 from training_patches import TinySegmenter, make_chips, make_patches, stack_patches, tiny_cnn
 
@@ -27,6 +28,12 @@ QUICK = sc.TrainConfig(epochs=5, batch_size=32, learning_rate=3e-3, schedule="pl
 
 class Interrupted(Exception):
     """What a user's Ctrl-C is in these tests."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """numba's first parallel call, in whichever test, gives torch as many threads as there are cores: other bits."""
+    torch.set_num_threads(1)
 
 
 def interrupting(after):

@@ -10,7 +10,7 @@ from scipy.special import logit
 
 from sarcube.errors import InputError
 from sarcube.evaluation.groups import group_numbers, names_of, table_of
-from sarcube.evaluation.predictions import check_patches, shares_of
+from sarcube.evaluation.predictions import check_judged, shares_of
 from sarcube.evaluation.summary import Evaluation
 from sarcube.labels.patches import UNSEEN, Patches
 from sarcube.metrics import Confusion
@@ -100,7 +100,7 @@ def evaluate_pixels(
             f'a "{model.spec.architecture}" gives a probability to a window, not to each pixel: '
             "sarcube.evaluate_groups(sarcube.score_patches(model, patches), threshold=...) judges it"
         )
-    check_patches(model, chips)
+    check_judged(model, chips)
     keys, number = group_numbers(chips.table, names_of(by, chips.table))
     groups = count_pixels(model, chips, number, threshold=threshold)
     everything = sum(groups[1:], start=groups[0])
@@ -132,7 +132,7 @@ def count_pixels(
     BandError, InputError
         If the model cannot judge the chips, or they have no masks.
     """
-    check_patches(model, chips)
+    check_judged(model, chips)
     threshold = float(model.spec.threshold if threshold is None else threshold)
     if not np.isfinite(threshold):
         raise InputError(f"the threshold must be a finite number, not {threshold}")

@@ -8,10 +8,11 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 
-from sarcube.errors import BandError, InputError
+from sarcube.errors import InputError
 from sarcube.gaps import window_sums
 from sarcube.labels.order import AT_ONCE, reading_order
 from sarcube.labels.patches import COLUMNS, Patches
+from sarcube.model_input import check_patches
 
 if TYPE_CHECKING:
     from sarcube.models.network import Network
@@ -50,7 +51,7 @@ def score_patches(model: "Network", patches: Patches) -> pd.DataFrame:
             f'a "{model.spec.architecture}" gives a probability to each pixel, not to a patch: sarcube.evaluate(model, '
             "chips) judges it, sarcube.evaluate_pixels(model, chips) event by event"
         )
-    check_patches(model, patches)
+    check_judged(model, patches)
     scores = np.full(len(patches), np.nan, np.float32)
     for share in shares_of(patches):
         scores[share] = model.probabilities(patches.read(share))
@@ -109,23 +110,15 @@ def window_predictions(
     return table.assign(score=scores.to_numpy().ravel())
 
 
-def check_patches(model: "Network", patches: Patches) -> None:
-    """Refuse patches that a model cannot judge.
+def check_judged(model: "Network", patches: Patches) -> None:
+    """Refuse patches that a model cannot judge, and none at all.
 
     Raises
     ------
-    BandError
-        If they do not hold the model's bands.
-    InputError
-        If there are none, or they are of another radiometry than the model was trained on.
+    BandError, InputError
+        As `sarcube.model_input.check_patches`; if there are none.
     """
-    if patches.bands != model.spec.bands:
-        raise BandError(f"the patches hold the bands {patches.bands}, but the model expects {model.spec.bands}")
-    if patches.radiometry not in ("", model.spec.radiometry):
-        raise InputError(
-            f'the patches hold "{patches.radiometry}", but the model was trained on "{model.spec.radiometry}"; cut '
-            "stacks of what it expects"
-        )
+    check_patches(model, patches)
     if not len(patches):
         raise InputError("there is nothing to evaluate on: the patches are empty")
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcube.errors import InputError
-from sarcube.metrics import Confusion
+from sarcube.metrics import Confusion, auroc_of_steps, average_precision_of_steps
 
 Statistic: TypeAlias = Literal["auprc", "auroc", "accuracy", "precision", "recall", "f1"]
 Times: TypeAlias = NDArray[np.int64]
@@ -85,27 +85,10 @@ def _of_ranks(
     order = np.argsort(-scores, kind="stable")
     ranked, truth, block = scores[order], truth[order], block[order]
     last_of_ties = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), ranked.size - 1)
-    area = _average_precision if statistic == "auprc" else _auroc
+    area = average_precision_of_steps if statistic == "auprc" else auroc_of_steps
     result = np.empty(len(times))
     for number, counts in enumerate(times):
         weight = counts[block]
         hits = np.cumsum(weight * truth)[last_of_ties]
         result[number] = area(hits, np.cumsum(weight)[last_of_ties])
     return result
-
-
-def _average_precision(hits: Times, predicted: Times) -> float:
-    """Sum of precision over the steps of recall; `hits` and `predicted` from the highest score on, at each score."""
-    if not hits[-1]:
-        return np.nan
-    precision = hits / np.maximum(predicted, 1)  # nothing is predicted above the first that counts
-    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
-
-
-def _auroc(hits: Times, predicted: Times) -> float:
-    """Chance that a positive scores above a negative, ties counting half."""
-    misses = predicted - hits
-    if not hits[-1] or not misses[-1]:
-        return np.nan
-    below = misses[-1] - misses + np.diff(misses, prepend=0) / 2
-    return float((np.diff(hits, prepend=0) * below).sum() / hits[-1] / misses[-1])

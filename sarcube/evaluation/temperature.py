@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 
 from sarcube.errors import InputError
 from sarcube.evaluation.pixels import count_pixels
-from sarcube.evaluation.predictions import check_patches, shares_of
+from sarcube.evaluation.predictions import check_judged, shares_of
 from sarcube.labels.patches import Patches
 from sarcube.models.classifier import BATCH, WindowClassifier
 from sarcube.models.network import Network
@@ -57,7 +57,7 @@ def calibrate(model: N, validation: Patches) -> N:
     -----
     Source: Guo et al. 2017 (ICML, arXiv 1706.04599, section 4.2), with two classes.
     """
-    check_patches(model, validation)
+    check_judged(model, validation)
     calibrated = copy.deepcopy(model).eval()
     if isinstance(calibrated, Segmenter):
         logits, counts = _pixel_logits(calibrated, validation)

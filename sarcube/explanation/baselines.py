@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sarcube.errors import BandError, InputError
+from sarcube.errors import InputError
 from sarcube.labels.patches import Patches
+from sarcube.model_input import check_patches
 
 if TYPE_CHECKING:
     from sarcube.models.classifier import WindowClassifier
@@ -44,36 +45,13 @@ def draw_baselines(patches: Patches, *, n: int = COUNT, seed: int = 0) -> NDArra
     return patches.read(np.sort(np.random.default_rng(seed).permutation(background)[:n]))
 
 
-def check_patches(model: "WindowClassifier", patches: Patches, *, name: str) -> None:
-    """Refuse patches that a model does not judge.
-
-    Raises
-    ------
-    BandError
-        If they hold other bands than the model expects.
-    InputError
-        If they are of another radiometry.
-    """
-    spec = model.spec
-    if patches.bands != spec.bands:
-        raise BandError(
-            f"the model expects the bands {', '.join(spec.bands)} in this order; the {name} hold "
-            f"{', '.join(patches.bands)}; choose them with .select_bands"
-        )
-    if patches.radiometry not in ("", spec.radiometry):
-        raise InputError(
-            f'the model was trained on "{spec.radiometry}", and the {name} hold "{patches.radiometry}"; cut stacks '
-            "of what it expects"
-        )
-
-
 def windows_for(model: "WindowClassifier", windows: Patches | ArrayLike, *, name: str) -> NDArray[np.float32]:
     """Return patches or an array as finite windows (n, band, size, size) float32 that a model can judge.
 
     Raises
     ------
     BandError, InputError
-        As `check_patches`; if there are none, they have another shape, or are not finite.
+        As `sarcube.model_input.check_patches`; if there are none, they have another shape, or are not finite.
     """
     if isinstance(windows, Patches):
         check_patches(model, windows, name=name)

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sarcube.errors import InputError
 from sarcube.explanation.attribution import attribute, base_value
-from sarcube.explanation.baselines import check_patches, draw_baselines, windows_for
+from sarcube.explanation.baselines import draw_baselines, windows_for
 from sarcube.explanation.layer import explain_stack
 from sarcube.labels.patches import Patches
+from sarcube.model_input import check_patches
 from sarcube.models.kinds import window_classifier
 from sarcube.models.weights import frozen_copy
 

@@ -10,6 +10,7 @@ import pandas as pd
 from sarcube.atomic import replacing
 from sarcube.errors import InputError, ReadError
 from sarcube.sweeps.naming import OWN, Label
+from sarcube.training.checkpoint import say_differing
 
 Status: TypeAlias = Literal["begun", "finished", "failed"]
 Record: TypeAlias = dict[str, Any]
@@ -84,12 +85,7 @@ def refuse_another(folder: Path, record: Record | None, made_by: MadeBy) -> None
     differing = [name for name in sorted({*before} & {*made_by}) if before[name] != made_by[name]]
     if not differing:
         return
-    said = ", ".join(
-        f"{name.removeprefix('setting ')} ({before[name]} there, {made_by[name]} here)"
-        if name.startswith("setting ")
-        else f"the {name}"
-        for name in differing
-    )
+    said = say_differing(differing, before, made_by)
     raise InputError(
         f'the folder "{folder}" holds a run of the same labels and seed that differs in {said}; take another folder '
         "for this sweep, tell its runs apart by their labels, or delete that one"

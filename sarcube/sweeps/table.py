@@ -108,6 +108,13 @@ def compare_groups(
     return pd.DataFrame(rows).set_index(within or ["group"])
 
 
+def verdict_on(difference: float, spread: float) -> str:
+    """Return "ahead", "behind", or "undecided" where a difference is not larger than its spread, or either is NaN."""
+    if not abs(difference) > spread:
+        return "undecided"
+    return "ahead" if difference > 0 else "behind"
+
+
 def _check_alike(a: pd.DataFrame, b: pd.DataFrame, labels: Sequence[str], what: str) -> None:
     """Refuse runs whose other labels are not the same: a mixture of other buffers is no rival."""
     if not len(a) or not len(b):  # nothing to compare, which the row says
@@ -130,10 +137,8 @@ def _compared(a: pd.DataFrame, b: pd.DataFrame, scores: str) -> dict[str, Any]:
         difference, spread = _median(apart), _std(apart)
     else:
         difference, spread = _median(x) - _median(y), _pooled_std(x, y)
-    decided = abs(difference) > spread  # False where either is NaN
-    verdict = "undecided" if not decided else "ahead" if difference > 0 else "behind"
     numbers = {"difference": difference, "spread": spread, "n_a": len(x), "n_b": len(y)}
-    return {**numbers, "paired": paired, "verdict": verdict}
+    return {**numbers, "paired": paired, "verdict": verdict_on(difference, spread)}
 
 
 def _pooled_std(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:

@@ -3,7 +3,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -119,13 +119,18 @@ def read_checkpoint(path: Path, made_by: Fingerprint) -> dict[str, Any] | None:
 def _check_same_call(path: Path, before: Fingerprint, now: Fingerprint) -> None:
     differing = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
     if differing:
-        said = ", ".join(
-            f"{name.removeprefix('setting ')} ({before.get(name)} there, {now.get(name)} here)"
-            if name.startswith("setting ")
-            else f"the {name}"
-            for name in differing
-        )
+        said = say_differing(differing, before, now)
         raise InputError(
             f'the checkpoint "{path}" is of another training, which differs in {said}; repeat that call to go on with '
             "it, name another file, or delete this one"
         )
+
+
+def say_differing(names: Sequence[str], before: Fingerprint, now: Fingerprint) -> str:
+    """Name what differs between two fingerprints, settings with their values."""
+    return ", ".join(
+        f"{name.removeprefix('setting ')} ({before.get(name)} there, {now.get(name)} here)"
+        if name.startswith("setting ")
+        else f"the {name}"
+        for name in names
+    )

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcube.metrics import auroc_of_steps, average_precision_of_steps
+
 Counts = NDArray[np.int64]
 
 RANGE = 16.0
@@ -34,11 +36,7 @@ def average_precision_of(counts: Counts) -> float:
 
     NaN without a landslide.
     """
-    hits, predicted = _from_the_highest(counts)
-    if not hits[-1]:
-        return float("nan")
-    precision = hits / np.maximum(predicted, 1)
-    return float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+    return average_precision_of_steps(*_from_the_highest(counts))
 
 
 def auroc_of(counts: Counts) -> float:
@@ -46,11 +44,7 @@ def auroc_of(counts: Counts) -> float:
 
     NaN where a class is missing.
     """
-    background, landslides = counts.astype(np.float64)
-    if not background.any() or not landslides.any():
-        return float("nan")
-    below = np.cumsum(background) - background / 2
-    return float(landslides @ below / background.sum() / landslides.sum())
+    return auroc_of_steps(*_from_the_highest(counts))
 
 
 def best_f1_threshold_of(counts: Counts) -> float:
