@@ -5,9 +5,10 @@ A pixel is a gap where any band is not finite. A window with more than one gap i
 that band. The rule looks at nothing outside the window, so it cannot depend on how an image is cut into chunks.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from sarcube.errors import InputError
@@ -32,8 +33,7 @@ def count_gaps(image: Floats, rows: NDArray[np.int64], columns: NDArray[np.int64
     -------
     (len(rows), len(columns)) int64 array
     """
-    gaps: NDArray[np.bool_] = np.any(~np.isfinite(image), axis=0)
-    return window_sums(gaps, rows, columns, size)
+    return window_sums(_gaps(np.asarray(image)), rows, columns, size)
 
 
 def window_sums(
@@ -48,12 +48,35 @@ def window_sums(
     """
     if counts.dtype.kind not in "bui":
         raise InputError(f"window sums need an integer or boolean image, not {counts.dtype}")
-    table = np.zeros((counts.shape[0] + 1, counts.shape[1] + 1), np.int64)
-    np.cumsum(counts, axis=0, dtype=np.int64, out=table[1:, 1:])
-    np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
+    rows, columns = np.asarray(rows), np.asarray(columns)
+    small = counts.dtype.kind == "b" and counts.size < np.iinfo(np.int32).max
+    table = np.zeros((counts.shape[0] + 1, counts.shape[1] + 1), np.int32 if small else np.int64)
+    _add_up(counts, table)
     above, below = table[rows], table[rows + size]
     right = columns + size
-    return below[:, right] - below[:, columns] - above[:, right] + above[:, columns]
+    sums = below[:, right] - below[:, columns] - above[:, right] + above[:, columns]
+    return sums.astype(np.int64, copy=False)
+
+
+@njit(cache=True, nogil=True)
+def _gaps(image: Any) -> Any:
+    """Return the pixels (y, x) where any band is not finite."""
+    gaps = np.zeros(image.shape[1:], np.bool_)
+    for band in image:
+        for y in range(gaps.shape[0]):
+            for x in range(gaps.shape[1]):
+                gaps[y, x] |= not np.isfinite(band[y, x])
+    return gaps
+
+
+@njit(cache=True, nogil=True)
+def _add_up(counts: Any, table: Any) -> None:
+    """Sum what is above and to the left of each corner of pixels, into a table whose first row and column are 0."""
+    for y in range(counts.shape[0]):
+        row = table[0, 0]
+        for x in range(counts.shape[1]):
+            row += counts[y, x]
+            table[y + 1, x + 1] = table[y, x + 1] + row
 
 
 def fill_gaps(windows: Floats) -> Floats:

@@ -20,7 +20,7 @@ from sarcube.cube.track import select_track
 from sarcube.detection.detect import boxes_from_scores
 from sarcube.detection.export import score_map, write_detections
 from sarcube.detection.scores import score_windows
-from sarcube.errors import StoreError
+from sarcube.errors import BandError, StoreError
 from sarcube.evaluation.detections import DetectionEvaluation, evaluate_detections
 from sarcube.evaluation.evaluate import evaluate_scores
 from sarcube.evaluation.summary import Evaluation
@@ -67,6 +67,9 @@ def map_landslides(
     pre_days: float = 60,
     post_days: float = 12,
     stride: int = 32,
+    min_slope: float | None = None,
+    water: xr.DataArray | None = None,
+    min_visible_share: float = 0.0,
     inventory: gpd.GeoDataFrame | None = None,
 ) -> LandslideMap:
     """Score every window of every track, keep the best boxes, and write the map.
@@ -87,6 +90,13 @@ def map_landslides(
         Windows before and after the event.
     stride : int
         Pixels from one window to the next.
+    min_slope : float, optional
+        Degrees: leaves out windows on gentler ground, by the cube's `slope` (see `sc.add_terrain`).
+    water : (y, x) DataArray of bool or uint8, optional
+        Leaves out windows that are mostly water.
+    min_visible_share : float
+        Leaves out windows of which the track sees less, by the cube's `layover_shadow`. What each of the three does
+        to the letter, `sc.detect` tells.
     inventory : GeoDataFrame, optional
         Known landslides: adds the evaluation of every window and box against them.
 
@@ -96,11 +106,13 @@ def map_landslides(
 
     Raises
     ------
-    TrackError, NoSceneError, BandError, AreaError
-        As `sc.composite` and `sc.score_windows` do.
+    TrackError, NoSceneError, BandError, AreaError, InputError
+        As `sc.composite`, `sc.score_windows` and `sc.detect` do; BandError too if the cube lacks the layer that a
+        filter needs.
     StoreError
         If the folder cannot be written.
     """
+    _check_layers(cube, min_slope, min_visible_share)
     folder = _made(Path(folder))
     names = list(tracks) if tracks else sorted(set(cube["scene_track"].to_numpy().tolist()))
     polarisations = tuple(dict.fromkeys(band.split("_")[0] for band in model.spec.bands))
@@ -114,7 +126,16 @@ def map_landslides(
     for name, stack in zip(names, stacks, strict=True):
         scores[name] = score_windows(stack, model, stride=stride).compute()
         visible = select_track(cube, name)["layover_shadow"].compute() if "layover_shadow" in cube else None
-        found.append(boxes_from_scores(scores[name], visible=visible))
+        found.append(
+            boxes_from_scores(
+                scores[name],
+                visible=visible,
+                min_visible_share=min_visible_share,
+                slope=None if min_slope is None else cube["slope"],
+                min_slope=min_slope,
+                water=water,
+            )
+        )
         if known is not None and label is not None:
             windows[name] = evaluate_scores(scores[name], label)
             boxes[name] = evaluate_detections(found[-1], known)
@@ -132,10 +153,18 @@ def map_landslides(
     )
     with replacing(folder / "quicklook.png") as path:
         figure.savefig(path)
+    filters = {"min_slope": min_slope, "water": water is not None, "min_visible_share": min_visible_share}
     with replacing(folder / "metrics.json") as path:
-        path.write_text(json.dumps(_record(cube, event, stacks, scores, found, windows, boxes), indent=1))
+        path.write_text(json.dumps(_record(cube, event, stacks, scores, found, windows, boxes, filters), indent=1))
     files += [folder / "quicklook.png", folder / "metrics.json"]
     return LandslideMap(detections, scores, windows, boxes, files)
+
+
+def _check_layers(cube: xr.Dataset, min_slope: float | None, min_visible_share: float) -> None:
+    if min_slope is not None and "slope" not in cube:
+        raise BandError('min_slope needs "slope", which the cube does not hold: run sc.add_terrain first')
+    if min_visible_share > 0 and "layover_shadow" not in cube:
+        raise BandError('min_visible_share needs "layover_shadow", which the cube does not hold: run sc.add_geometry')
 
 
 def _made(folder: Path) -> Path:
@@ -162,11 +191,13 @@ def _record(
     found: Sequence[gpd.GeoDataFrame],
     windows: dict[str, Evaluation],
     boxes: dict[str, DetectionEvaluation],
+    filters: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what was run, on what, and what came of it."""
     first = next(iter(scores.values()))
     record: dict[str, Any] = {
         "event": event.name,
+        "filters": filters,
         "simulated": bool(cube.attrs.get("simulated", False)),
         "model": first.attrs["model"],
         "threshold": first.attrs["threshold"],

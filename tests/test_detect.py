@@ -88,6 +88,22 @@ def test_the_visible_share_counts_clear_pixels_of_the_box():
         sc.detect(stack, MeanModel(), stride=8, visible=mask[1:])
 
 
+def test_the_share_of_the_smaller_box_and_the_rule_of_sar_lra_are_passed_on():
+    scores = sc.score_windows(make_stack(120, 110) + 10, MeanModel(), stride=4).compute()
+    y, x = np.meshgrid(scores["row"], scores["column"], indexing="ij")
+    corner, values = np.stack([y.ravel(), x.ravel()], axis=1), scores.to_numpy().ravel()
+    chosen = values >= 0.5
+    corner, values = corner[chosen], values[chosen]
+    found = []
+    for options in ({"overlap": "smaller"}, {"method": "sar-lra"}):
+        kept = nms(np.hstack([corner, corner + 16]), values, 0.2, **options)
+        boxes = boxes_from_scores(scores, score_threshold=0.5, iou_threshold=0.2, **options)
+        found.append(sorted(boxes[["row", "column"]].to_numpy().tolist()))
+        assert found[-1] == sorted(corner[kept].tolist())
+        assert boxes["score"].is_monotonic_decreasing
+    assert found[0] != found[1]
+
+
 def test_nothing_found_is_an_empty_frame_of_the_same_kind():
     found = sc.detect(stack_with_targets((0, 0)), MeanModel(), stride=16)
     empty = sc.detect(stack_with_targets(), MeanModel(), stride=16, visible=np.zeros((100, 90), np.uint8))
@@ -111,3 +127,18 @@ def test_other_scores_and_thresholds_are_refused():
         boxes_from_scores(scores.drop_attrs())
     with pytest.raises(InputError, match="iou_threshold"):
         boxes_from_scores(scores, iou_threshold=-1)
+
+
+def test_screened_detections_are_those_of_float32_and_lower_thresholds_are_refused():
+    stack, model = make_stack(200, 180), sc.models.cnn(4, filters=4, seed=3)
+    scores = sc.score_windows(stack, model, stride=16).compute()
+    threshold = float(np.quantile(scores, 0.8))
+    exact = sc.detect(stack, model, stride=16, score_threshold=threshold)
+    screened = sc.detect(stack, model, stride=16, score_threshold=threshold, precision="screened")
+    assert len(exact) > 1
+    assert_geodataframe_equal(screened, exact)
+    scores = sc.score_windows(stack, model, stride=16, precision="screened", score_threshold=threshold).compute()
+    assert_geodataframe_equal(boxes_from_scores(scores), exact)
+    boxes_from_scores(scores, score_threshold=threshold + 0.01)
+    with pytest.raises(InputError, match="screened for"):
+        boxes_from_scores(scores, score_threshold=threshold - 0.01)

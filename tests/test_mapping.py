@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import sarcube as sc
 from sarcube.cli import app, main
 from sarcube.demo import run_demo
+from sarcube.errors import BandError
 from sarcube.synthetic.archive import FLAWS
 
 
@@ -65,6 +66,8 @@ def test_from_staged_scenes_to_the_map(event_folder, cube, tmp_path):
         tmp_path / "map",
         "--post-days",
         24,
+        "--min-slope",
+        5,
         "--inventory",
         event_folder / "inventory.gpkg",
     )
@@ -119,6 +122,19 @@ def test_map_without_a_network_or_an_inventory(event_folder, cube, tmp_path):
     assert list(result.windows) == []
     assert len(result.scores) == 1
     assert all(path.exists() for path in result.files)
+
+
+def test_filters_leave_windows_out_and_the_record_says_which(event_folder, cube, tmp_path):
+    event, options = sc.read_event(event_folder / "event.toml"), {"model": sc.load_model("cnn-vv-vh"), "stride": 64}
+    data = sc.open_cube(cube)
+    result = sc.map_landslides(data, event, tmp_path, min_slope=89.9, min_visible_share=0.5, **options)
+    assert len(result.detections) == 0
+    said = json.loads((tmp_path / "metrics.json").read_text())["filters"]
+    assert said == {"min_slope": 89.9, "water": False, "min_visible_share": 0.5}
+    with pytest.raises(BandError, match="add_terrain"):
+        sc.map_landslides(data.drop_vars("slope"), event, tmp_path, min_slope=10, **options)
+    with pytest.raises(BandError, match="add_geometry"):
+        sc.map_landslides(data.drop_vars("layover_shadow"), event, tmp_path, min_visible_share=0.5, **options)
 
 
 def test_no_scene_in_a_window(event_folder, cube, tmp_path):

@@ -1,3 +1,6 @@
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
 import dask
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from simple_stack import LEFT, TOP, MeanModel, make_stack
 
 import sarcube as sc
 import sarcube.detection.scores as scoring
+from sarcube.detection import block, judges
+from sarcube.detection.judges import cut_windows
 from sarcube.errors import BandError, InputError
 from sarcube.gaps import count_gaps
 from sarcube.models.weights import model_hash
@@ -43,7 +48,7 @@ def test_a_trained_kind_of_model_answers_as_window_by_window():
     for i, y in enumerate(scores["row"].to_numpy()):
         for j, x in enumerate(scores["column"].to_numpy()):
             window = stack.to_numpy()[None, :, y : y + 64, x : x + 64]
-            assert scores.to_numpy()[i, j] == model.probabilities(window)[0]
+            assert scores.to_numpy()[i, j] == pytest.approx(model.probabilities(window)[0], rel=1e-4, abs=1e-6)
 
 
 def test_coordinates_are_first_pixels_and_centres():
@@ -70,14 +75,14 @@ def test_chunks_do_not_change_a_bit(chunks, stride):
     np.testing.assert_array_equal(whole, pieces)
 
 
-@pytest.mark.parametrize("block", [1, 17, 40, 4096])
-def test_neither_do_the_blocks_that_tasks_are_made_of(monkeypatch, block):
+@pytest.mark.parametrize("pixels", [1, 17, 40, 4096])
+def test_neither_do_the_blocks_that_tasks_are_made_of(monkeypatch, pixels):
     stack, model = make_stack(150, 133), sc.models.cnn(4, filters=4)
     whole = sc.score_windows(stack, model, stride=16).compute()
-    monkeypatch.setattr(scoring, "BLOCK_PIXELS", block)
+    monkeypatch.setattr(scoring, "BLOCK_PIXELS", pixels)
     pieces = sc.score_windows(stack.chunk(y=37, x=50), model, stride=16)
     np.testing.assert_array_equal(pieces.compute(), whole)
-    if block == 17:
+    if pixels == 17:
         assert pieces.data.npartitions == pieces.size
 
 
@@ -105,7 +110,7 @@ def test_a_task_holds_no_more_pixels_than_its_windows_cover(monkeypatch):
         seen.add(image.shape)
         return count_gaps(image, *args)
 
-    monkeypatch.setattr(scoring, "count_gaps", counting)
+    monkeypatch.setattr(block, "count_gaps", counting)
     sc.score_windows(make_stack(200, 200), MeanModel(), stride=16).compute()
     # two windows of 16 pixels in a row, or the clamped one alone
     assert seen == {(4, y, x) for y in (32, 16) for x in (32, 16)}
@@ -126,6 +131,115 @@ def test_more_than_one_missing_pixel_means_no_score():
 def test_a_stack_with_nothing_valid_has_no_scores():
     scores = sc.score_windows(make_stack(32, 32) * np.nan, MeanModel(), stride=16)
     assert np.isnan(scores.compute()).all()
+
+
+def gapped(height=150, width=133):
+    """A stack with windows that are whole, windows with a single gap, and windows with more."""
+    stack = make_stack(height, width)
+    stack[:, 100:, 100:] = np.nan
+    stack[1, 20, 70] = np.nan
+    return stack
+
+
+@pytest.mark.parametrize("make", [sc.models.cnn, sc.models.resnet])
+def test_a_single_gap_is_filled_and_more_are_not_scored(make):
+    stack, model = gapped(), make(4, filters=4)
+    scores = sc.score_windows(stack, model, stride=16).compute()
+    gaps = np.isnan(stack.to_numpy()).any(axis=0)
+    counts = [[gaps[y : y + 64, x : x + 64].sum() for x in scores["column"].values] for y in scores["row"].values]
+    np.testing.assert_array_equal(np.isnan(scores), np.array(counts) > 1)
+    i, j = np.argwhere(np.array(counts) == 1)[0]
+    y, x = int(scores["row"][i]), int(scores["column"][j])
+    window = stack.to_numpy()[None, :, y : y + 64, x : x + 64].copy()
+    window[np.isnan(window)] = np.nanmedian(window[0, 1])
+    assert scores.to_numpy()[i, j] == pytest.approx(model.probabilities(window)[0], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("make", [sc.models.cnn, sc.models.resnet])
+@pytest.mark.parametrize("quantile", [0.2, 0.97])
+def test_screened_scores_give_the_detections_of_float32(make, quantile):
+    stack, model = gapped(250, 260), make(4, filters=4, seed=3)
+    exact = sc.score_windows(stack, model, stride=16).compute()
+    threshold = float(np.nanquantile(exact, quantile))
+    screened = sc.score_windows(stack, model, stride=16, precision="screened", score_threshold=threshold).compute()
+    np.testing.assert_array_equal(np.isnan(screened), np.isnan(exact))
+    above = exact.to_numpy() >= threshold
+    np.testing.assert_array_equal(screened.to_numpy() >= threshold, above)
+    np.testing.assert_allclose(screened.to_numpy()[above], exact.to_numpy()[above], rtol=0, atol=1e-5)
+    if make is sc.models.cnn:  # windows share maps, and each gives the same however it is asked for
+        np.testing.assert_array_equal(screened.to_numpy()[above], exact.to_numpy()[above])
+    assert screened.attrs["threshold"] == threshold
+
+
+def test_screening_judges_few_again_and_more_where_its_errors_are_larger(monkeypatch):
+    stack, model = make_stack(400, 400), sc.models.cnn(4, filters=4, seed=3)
+    exact = sc.score_windows(stack, model, stride=8).compute()
+    again = []
+
+    def counting(image, rows, columns, size):
+        again.append(len(rows))
+        return cut_windows(image, rows, columns, size)
+
+    monkeypatch.setattr(block, "cut_windows", counting)
+    highest = float(exact.max())
+    threshold = sigmoid(np.log(highest / (1 - highest)) + 1)  # nothing is within the smallest margin
+    screened = sc.score_windows(stack, model, stride=8, precision="screened", score_threshold=threshold)
+    first = screened.compute()
+    assert 0 < sum(again) / exact.size < 0.05
+    assert 0 < np.abs(first - exact).max() < 0.02
+    monkeypatch.setattr(block, "ERRORS", 1e5)
+    np.testing.assert_array_equal(screened.compute(), exact)
+
+
+def test_bfloat16_is_close_but_not_float32():
+    stack, model = make_stack(130, 130), sc.models.cnn(4, filters=8)
+    exact, coarse = (sc.score_windows(stack, model, precision=p).compute() for p in ("float32", "bfloat16"))
+    assert 0 < np.abs(exact - coarse).max() < 0.05
+    assert coarse.attrs["precision"] == "bfloat16"
+
+
+def test_a_temperature_is_applied():
+    stack, model = make_stack(64, 64), sc.models.cnn(4, filters=4)
+    plain = float(sc.score_windows(stack, model).compute()[0, 0])
+    model.spec = dataclasses.replace(model.spec, temperature=4.0)
+    warm = float(sc.score_windows(stack, model).compute()[0, 0])
+    assert np.log(warm / (1 - warm)) == pytest.approx(np.log(plain / (1 - plain)) / 4, rel=1e-4)
+
+
+def test_scoring_leaves_torchs_threads_as_they_were(monkeypatch):
+    seen = []
+
+    def spying(*args):
+        seen.append(torch.get_num_threads())
+        return cut_windows(*args)
+
+    monkeypatch.setattr(judges, "cut_windows", spying)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        scores = sc.score_windows(make_stack(300, 300), MeanModel(), stride=16)
+        for scheduler in ("synchronous", "threads"):
+            scores.compute(scheduler=scheduler)
+            assert torch.get_num_threads() == 3
+            with ThreadPoolExecutor(1) as fresh:
+                assert fresh.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "float16"}, 'float32, bfloat16, screened, not "float16"'),
+        ({"score_threshold": 0.4}, "with precision float32 none are"),
+        ({"precision": "screened", "score_threshold": 40}, "probability, not 40"),
+        ({"device": "toaster"}, 'cannot use the device "toaster"'),
+    ],
+)
+def test_options_that_cannot_be_used_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        sc.score_windows(make_stack(32, 32), MeanModel(), stride=16, **options)
 
 
 def test_training_the_model_further_changes_nothing_that_was_asked_for_before():

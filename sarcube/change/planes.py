@@ -11,8 +11,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from sarcube.change.lanes.instructions import lanes_of, vector_bytes
 from sarcube.recycling import recycled_bytes
+from sarcube.vectors.instructions import lanes_of, vector_bytes
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Blocks: TypeAlias = Sequence[Array]

@@ -6,9 +6,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from sarcube.change.lanes.instructions import lanes_of
 from sarcube.change.lanes.median import Median, buffer_values
-from sarcube.change.lanes.routines import call_routine, median_routine
+from sarcube.change.lanes.routines import median_routine
+from sarcube.vectors.compiled import call_routine
+from sarcube.vectors.instructions import lanes_of
 
 STRIP = 512  # pixels at most: what is made of them stays in the processor's nearest cache
 
@@ -59,14 +60,9 @@ def median_strip(routine, table, y, x0, width, buffers, min_valid, out):  # type
     dates = table.shape[0]
     for t in range(dates):
         lines[t] = table[t, 0] + table[t, 1] * y + out.itemsize * x0
-    call_routine(
-        routine,
-        np.int64(lines.ctypes.data),
-        np.int64(width // lanes),
-        np.int64(max(dates - min_valid, -1)),
-        np.int64(out.ctypes.data),
-        np.int64(buffer.ctypes.data),
-    )
+    vectors, most = np.int64(width // lanes), np.int64(max(dates - min_valid, -1))
+    places = np.int64(lines.ctypes.data), np.int64(out.ctypes.data), np.int64(buffer.ctypes.data)
+    call_routine(routine, (places[0], vectors, most, places[1], places[2]))
 
 
 @numba.njit(nogil=True, cache=True)
@@ -75,4 +71,5 @@ def decibel_strip(routine, power, width, buffers):  # type: ignore[no-untyped-de
     lines, _, lanes, _ = buffers
     place = np.int64(power.ctypes.data)
     lines[0] = place
-    call_routine(routine, np.int64(lines.ctypes.data), np.int64(width // lanes), np.int64(0), place, np.int64(0))
+    nothing = np.int64(0)
+    call_routine(routine, (np.int64(lines.ctypes.data), np.int64(width // lanes), nothing, place, nothing))

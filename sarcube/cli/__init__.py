@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
+from sarcube.cli.bench import bench
 from sarcube.cli.build import build
 from sarcube.cli.change import composite, density
 from sarcube.cli.console import err
@@ -46,7 +47,7 @@ def _settings(
 
 
 _scenes = (demo, simulate, search, passes, stage, build, doctor)
-_cubes = (info, verify, quality, composite, density, train, detect, evaluate, explain)
+_cubes = (info, verify, quality, composite, density, train, detect, evaluate, explain, bench)
 for _command in (*_scenes, *_cubes):
     app.command()(_command)
 

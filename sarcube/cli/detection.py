@@ -20,6 +20,12 @@ def detect(
     track: Annotated[list[str] | None, typer.Option(help="Such as D164, repeatable; by default all.")] = None,
     inventory: Annotated[Path | None, typer.Option(help="Known landslides: adds the comparison with them.")] = None,
     stride: Annotated[int, typer.Option(help="Pixels from one window to the next.")] = 32,
+    min_slope: Annotated[
+        float | None, typer.Option(help="Leave out windows of which less than 5 % is so steep, in degrees.")
+    ] = None,
+    min_visible_share: Annotated[
+        float, typer.Option(help="Leave out windows of which the track sees less, 0 to 1.")
+    ] = 0.0,
     pre_days: PreDays = 60,
     post_days: PostDays = 12,
 ) -> None:
@@ -36,6 +42,8 @@ def detect(
             pre_days=pre_days,
             post_days=post_days,
             stride=stride,
+            min_slope=min_slope,
+            min_visible_share=min_visible_share,
             inventory=known,
         )
     for name, evaluation in result.windows.items():

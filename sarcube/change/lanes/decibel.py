@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from sarcube.change.lanes.instructions import Instructions
+from sarcube.vectors.instructions import Instructions
 
 # Cephes logf (S. Moshier): ln(1 + x) - x + x²/2 = x³ · P(x) for sqrt(1/2) <= 1 + x < sqrt(2), highest power first.
 _SERIES = (

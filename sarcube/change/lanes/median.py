@@ -12,8 +12,8 @@ import numpy as np
 from llvmlite import ir
 
 from sarcube.change.lanes.decibel import mean_decibel
-from sarcube.change.lanes.instructions import ADDRESS, Instructions, Loop, lanes_of, vector_bytes
 from sarcube.change.network import median_network
+from sarcube.vectors.instructions import ADDRESS, Instructions, Loop, lanes_of, vector_bytes
 
 Middle: TypeAlias = Literal["arithmetic", "geometric"]
 
@@ -57,7 +57,7 @@ def buffer_values(dates: int, dtype: Any, most: int) -> int:
     return _copied(dates) * most
 
 
-def write_median(write: Instructions, median: Median, arguments: tuple[Any, ...]) -> None:
+def write_median(write: Instructions, median: Median, *arguments: Any) -> None:
     """Write the routine: `lines, vectors, most, out, buffer`.
 
     Arguments are int64: the address of the addresses of each date's first pixel; how many vectors of pixels; how many

@@ -41,11 +41,18 @@ class Instructions:
         """A whole number, as wide as the values, in every lane."""
         return ir.Constant(self.integers, [number] * self.integers.count)
 
-    def load(self, address: Any) -> Any:
-        """Load a vector from an address."""
-        loaded = self.builder.load(self.builder.inttoptr(address, self.floats.as_pointer()))
+    def load(self, address: Any, kind: ir.Type | None = None) -> Any:
+        """Load a vector, or a value of another type, from an address."""
+        loaded = self.builder.load(self.builder.inttoptr(address, (kind or self.floats).as_pointer()))
         loaded.align = self.size
         return loaded
+
+    def load_everywhere(self, address: Any) -> Any:
+        """Load one value from an address into every lane."""
+        one = self.load(address, self.floats.element)
+        first = self.builder.insert_element(ir.Constant(self.floats, ir.Undefined), one, ir.IntType(32)(0))
+        places = ir.Constant(ir.VectorType(ir.IntType(32), self.floats.count), [0] * self.floats.count)
+        return self.builder.shuffle_vector(first, first, places)
 
     def store(self, value: Any, address: Any) -> None:
         """Store a vector at an address."""

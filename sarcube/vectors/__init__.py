@@ -1,0 +1,1 @@
+"""Routines written in LLVM's vector instructions: what they are written with, compiled by and called through."""
