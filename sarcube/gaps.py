@@ -61,11 +61,16 @@ def window_sums(
 @njit(cache=True, nogil=True)
 def _gaps(image: Any) -> Any:
     """Return the pixels (y, x) where any band is not finite."""
-    gaps = np.zeros(image.shape[1:], np.bool_)
-    for band in image:
-        for y in range(gaps.shape[0]):
-            for x in range(gaps.shape[1]):
-                gaps[y, x] |= not np.isfinite(band[y, x])
+    gaps = np.empty(image.shape[1:], np.bool_)
+    line = np.empty(image.shape[2], image.dtype)
+    for y in range(gaps.shape[0]):
+        line[:] = 0
+        for band in range(image.shape[0]):
+            row = image[band, y]
+            for x in range(row.size):
+                line[x] += row[x] - row[x]  # 0, or NaN from what is not finite: vectors take that, not a question
+        for x in range(line.size):
+            gaps[y, x] = line[x] != 0
     return gaps
 
 

@@ -50,6 +50,7 @@ MODELS = {
     "the papers' variant, small windows": trained(sc.models.cnn(2, filters=4, joined=3, window_size=24)),
     "native windows": trained(sc.models.nava2021(3, filters=8, resample=None)),
     "native windows of even size": trained(sc.models.nava2021(3, filters=5, resample=None, window_size=50)),
+    "resampled windows": trained(sc.models.nava2021(3, filters=8)),
     "native windows of odd size": trained(sc.models.nava2021(3, filters=8, resample=None, window_size=31)),
 }
 
@@ -115,7 +116,7 @@ def test_to_the_bit_it_depends_on_the_windows_own_pixels_alone(name):
     assert everywhere(model, spoilt, rows, columns)[2, 2] == together[2, 2]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "resampled windows"])
 def test_torch_gives_the_same_in_both_of_its_precisions(name):
     model = MODELS[name]
     size = model.spec.window_size
@@ -148,7 +149,7 @@ def test_filters_of_zeros_change_nothing():
     [
         sc.models.cbam(4, filters=4),
         sc.models.resnet(4, filters=4),
-        sc.models.nava2021(3, filters=4),  # resampled
+        sc.models.nava2021(3, filters=4, resample=20),
         sc.models.cnn(4, filters=4, window_size=16),
     ],
     ids=lambda model: f"{model.spec.architecture}-{model.spec.window_size}",

@@ -1,7 +1,7 @@
 """How windows become logits in one precision: from maps that they share, or one by one."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from sarcube.detection.shared.logits import Steps, shared_logits
 from sarcube.detection.shared.native_steps import native_steps
 from sarcube.detection.shared.plan import Plan, plan_of
+from sarcube.detection.shared.registers import in_lines
 from sarcube.detection.shared.torch_steps import torch_steps
 from sarcube.models.classifier import WindowClassifier
 
@@ -21,8 +23,8 @@ Floats: TypeAlias = NDArray[np.float32]
 Places: TypeAlias = NDArray[np.int64]
 Flags: TypeAlias = NDArray[np.bool_]
 
-GROUP = 64
-"""Windows that are cut out at once."""
+GROUP = 2**18
+"""Pixels of windows that are cut out at once, about: 64 windows of 64 x 64."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,16 @@ class Judge:
 def judge_of(model: WindowClassifier, dtype: torch.dtype) -> Judge:
     """Make a model, in evaluation mode, judge windows in float32 or bfloat16, as it is when it is first asked for.
 
-    In float32 on the CPU both of its ways give a window the same logit to the bit where windows share maps: it depends
-    on the window's own pixels alone.
+    Networks of the CNN family let windows share their maps. Windows that are resampled first lie on grids of their own
+    and share nothing, but pass the same steps. In float32 on the CPU a window's logit is the same to the bit in all of
+    these ways: it depends on the window's own pixels alone.
     """
     plan = plan_of(model)
-    return _one_by_one(model, dtype) if plan is None else _sharing(model, plan, dtype)
+    if plan is None:
+        return _network(model, dtype)
+    if plan.window != model.spec.window_size:
+        return _one_by_one(_steps(model, plan, dtype).alone, model.spec.window_size)
+    return _steps(model, plan, dtype)
 
 
 def cut_windows(image: Floats, rows: Places, columns: Places, size: int) -> Floats:
@@ -58,64 +65,87 @@ def cut_windows(image: Floats, rows: Places, columns: Places, size: int) -> Floa
     return np.ascontiguousarray(windows[:, rows, columns].swapaxes(0, 1))
 
 
-def _one_by_one(model: WindowClassifier, dtype: torch.dtype) -> Judge:
-    def precision() -> AbstractContextManager[object]:
-        return nullcontext() if dtype == torch.float32 else torch.autocast(model.mean.device.type, dtype)
-
+def _one_by_one(alone: Callable[[Floats], Floats], size: int) -> Judge:
     def everywhere(image: Floats, rows: Places, columns: Places, wanted: Flags) -> Floats:
         logits = np.zeros((len(rows), len(columns)), np.float32)
         y, x = np.nonzero(wanted)
-        for start in range(0, len(y), GROUP):
-            i, j = y[start : start + GROUP], x[start : start + GROUP]
-            logits[i, j] = alone(cut_windows(image, rows[i], columns[j], model.spec.window_size))
+        group = max(1, GROUP // size**2)
+        for start in range(0, len(y), group):
+            i, j = y[start : start + group], x[start : start + group]
+            logits[i, j] = alone(cut_windows(image, rows[i], columns[j], size))
         return logits
-
-    def alone(windows: Floats) -> Floats:
-        with precision():
-            return model.window_logits(windows)
 
     return Judge(everywhere, alone)
 
 
-def _sharing(model: WindowClassifier, plan: Plan, dtype: torch.dtype) -> Judge:
+def _network(model: WindowClassifier, dtype: torch.dtype) -> Judge:
+    """The network as it is."""
+
+    def alone(windows: Floats) -> Floats:
+        exact = dtype == torch.float32
+        with nullcontext() if exact else torch.autocast(model.mean.device.type, dtype):
+            return model.window_logits(windows)
+
+    return _one_by_one(alone, model.spec.window_size)
+
+
+def _steps(model: WindowClassifier, plan: Plan, dtype: torch.dtype) -> Judge:
+    """The steps of a plan."""
     device = model.mean.device
     native = device.type == "cpu" and dtype == torch.float32
     steps = native_steps(plan) if native else torch_steps(plan, device, dtype)
     mean, std = (values.cpu().numpy().ravel() for values in (model.mean, model.std))
 
     def everywhere(image: Floats, rows: Places, columns: Places, wanted: Flags) -> Floats:
-        return _logits(_normalised(image, mean, std), rows, columns, steps, device, dtype)
+        return _logits(torch.from_numpy(_normalised(image, mean, std)), rows, columns, steps, device, dtype)
 
     def alone(windows: Floats) -> Floats:
-        """One below the other as windows of a tall image."""
+        """One below the other, as windows of a tall image."""
         logits = [np.empty(0, np.float32)]
         first = np.zeros(1, np.int64)
-        for start in range(0, len(windows), GROUP):
-            some = windows[start : start + GROUP]
-            tall = some.swapaxes(0, 1).reshape(some.shape[1], -1, plan.window)
+        group = max(1, GROUP // plan.window**2)
+        for start in range(0, len(windows), group):
+            some = windows[start : start + group]
+            tall = some.swapaxes(0, 1).reshape(some.shape[1], -1, some.shape[3])
+            normal = torch.from_numpy(_normalised(tall, mean, std))
+            if plan.window != some.shape[3]:
+                normal = _resampled(normal.reshape(len(some), *some.shape[2:], -1), plan.window).flatten(0, 1)
             rows = np.arange(len(some)) * plan.window
-            logits.append(_logits(_normalised(tall, mean, std), rows, first, steps, device, dtype)[:, 0])
+            logits.append(_logits(normal, rows, first, steps, device, dtype)[:, 0])
         return np.concatenate(logits)
 
     return Judge(everywhere, alone)
 
 
-@njit(cache=True, nogil=True)
-def _normalised(image: Any, mean: Any, std: Any) -> Any:
+def _resampled(windows: torch.Tensor, size: int) -> torch.Tensor:
+    """Windows (n, y, x, band) as `sarcube.models.nava2021` resamples them."""
+    by_band = windows.permute(0, 3, 1, 2)
+    resampled = functional.interpolate(by_band, (size, size), mode="bilinear", align_corners=False)
+    return resampled.permute(0, 2, 3, 1).contiguous()
+
+
+def _normalised(image: Floats, mean: Floats, std: Floats) -> Floats:
     """Normalise an image (band, y, x) into one of (y, x, band), with 0 where it is not finite."""
-    normal = np.empty((image.shape[1], image.shape[2], image.shape[0]), np.float32)
-    for y in range(image.shape[1]):
-        for band in range(image.shape[0]):
-            for x in range(image.shape[2]):
-                value = (image[band, y, x] - mean[band]) / std[band]
-                normal[y, x, band] = value if np.isfinite(value) else np.float32(0)
+    bands, height, width = image.shape
+    normal = in_lines((height, width, bands))
+    _normalise(image, mean, std, normal)
     return normal
 
 
+@njit(cache=True, nogil=True)
+def _normalise(image: Any, mean: Any, std: Any, normal: Any) -> None:
+    for y in range(image.shape[1]):
+        for x in range(image.shape[2]):
+            for band in range(image.shape[0]):
+                value = (image[band, y, x] - mean[band]) / std[band]
+                normal[y, x, band] = value if np.isfinite(value) else np.float32(0)
+
+
 def _logits(
-    image: Floats, rows: Places, columns: Places, steps: Steps, device: torch.device, dtype: torch.dtype
+    image: torch.Tensor, rows: Places, columns: Places, steps: Steps, device: torch.device, dtype: torch.dtype
 ) -> Floats:
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    # Without the short floats that convolutions on graphics cards are otherwise given.
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         y, x = torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
-        logits = shared_logits(torch.from_numpy(image).to(device, dtype), y, x, steps)
+        logits = shared_logits(image.to(device, dtype), y, x, steps)
         return logits.float().cpu().numpy()

@@ -1,6 +1,7 @@
 """The probability of a landslide in every window of a stack, lazily and in bounded memory."""
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 import xarray as xr
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
 
 from sarcube.detection.block import PRECISIONS, Precision, Scoring, score_image
 from sarcube.errors import InputError
@@ -45,7 +47,8 @@ def score_windows(
     Parameters
     ----------
     stack : (band, y, x) DataArray
-        float32 dB on a georeferenced grid, NaN where not valid, bands as the model expects. NumPy or Dask.
+        float32 dB on a georeferenced grid, NaN where not valid, bands as the model expects. NumPy or Dask; it is read
+        when the scores are computed.
     model : WindowClassifier
         A copy is taken: training it further does not change what is computed later. A model that judges pixels is
         refused.
@@ -93,9 +96,8 @@ def score_windows(
         name=f"model-{identity}-{precision}-{threshold}-{place}",
         traverse=False,
     )
-    data = da.asarray(stack.data)
     return xr.DataArray(
-        _lazy_scores(data, rows, columns, size, scoring, max(1, BLOCK_PIXELS // stride)),
+        _lazy_scores(_as_dask(stack.data), rows, columns, size, scoring, max(1, BLOCK_PIXELS // stride)),
         dims=("window_y", "window_x"),
         coords={
             "row": ("window_y", np.array(rows)),
@@ -131,6 +133,15 @@ def _screening_threshold(precision: str, given: float | None, own: float) -> flo
     if not 0 <= given <= 1:
         raise InputError(f"score_threshold must be a probability, not {given}")
     return given
+
+
+def _as_dask(data: NDArray[np.float32] | da.Array) -> da.Array:
+    """Return an array in memory as one chunk, of which tasks take views: Dask itself would copy and hash it."""
+    if isinstance(data, da.Array):
+        return data
+    whole = delayed(data, name=f"stack-{uuid4().hex}", traverse=False)
+    chunk: da.Array = da.from_delayed(whole, data.shape, meta=np.empty((0,) * data.ndim, data.dtype))
+    return chunk
 
 
 def _usable(device: str) -> str:

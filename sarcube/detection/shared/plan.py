@@ -43,7 +43,7 @@ class Plan:
     Attributes
     ----------
     window : int
-        Pixels along a side of a window.
+        Pixels along a side of a window, after it was resampled where the network does that.
     layers : three of Layer
     joined : bool
         Whether the dense layer also sees maps 1 and 2, averaged and pooled to the size of map 3.
@@ -61,26 +61,16 @@ class Plan:
     output: Tensor
     output_bias: float
 
-    @property
-    def cells(self) -> int:
-        """Cells along a side of a window, after three poolings."""
-        return self.window // 8
-
 
 def plan_of(model: WindowClassifier) -> Plan | None:
-    """Fold a model whose windows can share maps; None for any other.
-
-    Networks with attention or global pooling see a window as a whole, resampled windows lie on grids of their own, and
-    in windows of fewer than 24 pixels nothing is left to share.
-    """
-    if model.spec.window_size < SMALLEST:
-        return None
+    """Fold a model of the CNN family; None for any other, which sees a window as a whole, and for small windows."""
+    plan = None
     with torch.no_grad():
         if type(model) is CNN:
-            return _plan_of_cnn(model)
-        if type(model) is Nava2021 and model.resample == NATIVE:
-            return _plan_of_nava2021(model)
-    return None
+            plan = _plan_of_cnn(model)
+        elif type(model) is Nava2021:
+            plan = _plan_of_nava2021(model)
+    return None if plan is None or plan.window < SMALLEST else plan
 
 
 def padded(plan: Plan, lanes: int) -> Plan:
@@ -114,11 +104,12 @@ def _plan_of_cnn(model: CNN) -> Plan:
 
 def _plan_of_nava2021(model: Nava2021) -> Plan:
     first, second, third = (_rectified(block[0]) for block in (model.block1, model.block2, model.block3))
-    filters, cells = len(first.weight), model.spec.window_size // 8
+    window = model.spec.window_size if model.resample == NATIVE else model.resample
+    filters, cells = len(first.weight), window // 8
     dense = model.dense.weight.reshape(-1, filters, cells, cells)
     output = model.output.weight.double()
     return Plan(
-        window=model.spec.window_size,
+        window=window,
         layers=(first, second, third),
         joined=False,
         dense=_single(dense.permute(0, 2, 3, 1).flatten(1)),
