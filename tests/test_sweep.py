@@ -47,6 +47,7 @@ def one_thread():
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A sweep that nothing interrupted: its folder and its table."""
+    torch.set_num_threads(1)  # made before `one_thread` is
     folder = tmp_path_factory.mktemp("sweep") / "made" / "by it"
     return folder, swept(folder)
 
