@@ -12,6 +12,7 @@ from simple_stack import make_stack
 from torch.nn import functional
 
 import sarcube as sc
+from sarcube.detection.shared.plan import plan_of
 from sarcube.errors import InputError
 from sarcube.models import ModelSpec, build
 
@@ -180,7 +181,9 @@ def test_every_window_of_a_stack_is_scored_as_by_itself(name):
         for j, x in enumerate(scores["column"].to_numpy()):
             window = stack.to_numpy()[None, :, y : y + size, x : x + size]
             expected = model.probabilities(window)[0]
-            assert scores.to_numpy()[i, j] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+            if plan_of(model) is None:  # judged by the network itself
+                assert scores.to_numpy()[i, j] == expected
+            assert scores.to_numpy()[i, j] == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 # CBAM
